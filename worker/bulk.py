@@ -1,0 +1,184 @@
+"""Many rows in one statement: the same code for PostgreSQL (unnest of arrays) and SQLite (json_each of one text)."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime
+from typing import Any, Literal
+
+from sqlalchemy import (
+    ARRAY,
+    Boolean,
+    Column,
+    Connection,
+    Date,
+    FromClause,
+    Integer,
+    Row,
+    Table,
+    Text,
+    bindparam,
+    cast,
+    column,
+    func,
+    select,
+    type_coerce,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.types import JSON, TypeEngine
+
+from worker.tables import Id, Moment, moment_text
+
+Rows = Sequence[Mapping[str, Any]]
+
+# SQLite's floor for one statement is generous, but a JSON text of many megabytes is slow to cut up.
+SLICE = 2_000
+
+
+def rows_as_table(conn: Connection, columns: Sequence[Column[Any]], rows: Rows, name: str = "given") -> FromClause:
+    """Return `rows` as something to join, with the given columns' names and types.
+
+    PostgreSQL: unnest of one array per column; SQLite: json_each of one text. One parameter set, however many rows.
+    """
+    if conn.dialect.name == "postgresql":
+        return _unnested(columns, rows, name)
+    return _from_json(columns, rows, name)
+
+
+def _unnested(columns: Sequence[Column[Any]], rows: Rows, name: str) -> FromClause:
+    arrays, outputs = [], []
+    for position, col in enumerate(columns):
+        kind = _array_type(col.type)
+        values = [_plain(col.type, row.get(col.name)) for row in rows]
+        arrays.append(bindparam(f"{name}_{position}", values, type_=ARRAY(kind)))
+        outputs.append(column(col.name, kind))
+    made = func.unnest(*arrays).table_valued(*outputs, name=f"{name}_raw")
+    made = made.render_derived()
+    picked = [
+        (cast(made.c[col.name], postgresql.JSONB) if isinstance(col.type, JSON) else made.c[col.name]).label(col.name)
+        for col in columns
+    ]
+    return select(*picked).subquery(name)
+
+
+def _array_type(kind: TypeEngine[Any]) -> TypeEngine[Any]:
+    """The element type to send: JSON travels as text, UUIDs and instants as themselves."""
+    if isinstance(kind, Id):
+        return postgresql.UUID(as_uuid=False)
+    if isinstance(kind, Moment):
+        return postgresql.TIMESTAMP(timezone=True)
+    if isinstance(kind, JSON):
+        return Text()
+    return kind
+
+
+def _plain(kind: TypeEngine[Any], value: Any) -> Any:
+    """JSON values become text for the array; everything else stays."""
+    if isinstance(kind, JSON) and value is not None:
+        return json.dumps(value, ensure_ascii=False)
+    return value
+
+
+def _from_json(columns: Sequence[Column[Any]], rows: Rows, name: str) -> FromClause:
+    packed = json.dumps([[_json(row.get(col.name)) for col in columns] for row in rows], ensure_ascii=False)
+    each = func.json_each(bindparam(f"{name}_rows", packed, type_=Text())).table_valued("value", name=f"{name}_raw")
+    picked = [
+        _typed(col, func.json_extract(each.c.value, f"$[{position}]")).label(col.name)
+        for position, col in enumerate(columns)
+    ]
+    return select(*picked).subquery(name)
+
+
+def _typed(col: Column[Any], extracted: Any) -> Any:
+    if isinstance(col.type, (Boolean, Integer, Date)):
+        return type_coerce(extracted, col.type)
+    return type_coerce(extracted, Text())
+
+
+def _json(value: Any) -> Any:
+    """A value as SQLite will store it, inside a JSON array."""
+    if isinstance(value, datetime):
+        return moment_text(value)
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, (dict, list, tuple)):
+        return json.dumps(value, ensure_ascii=False)
+    return value
+
+
+def insert_rows(
+    conn: Connection,
+    table: Table,
+    rows: Rows,
+    *,
+    conflict: Literal["error", "skip"] = "error",
+    returning: Sequence[Column[Any]] = (),
+) -> list[Row[Any]]:
+    """Insert `rows` (all with the same keys; a missing key is NULL) in one statement per 2,000.
+
+    Sort them by the table's unique key first: two batches that meet keys in crossing order deadlock.
+    `conflict="skip"` leaves existing rows alone; `returning` gives back the rows that were really inserted.
+    """
+    found: list[Row[Any]] = []
+    for part in _slices(rows):
+        columns = [table.c[name] for name in part[0]]
+        source = select(rows_as_table(conn, columns, part))
+        names = [col.name for col in columns]
+        if conn.dialect.name == "postgresql":
+            statement: Any = postgresql.insert(table).from_select(names, source, include_defaults=False)
+        else:
+            # SQLite needs a WHERE to tell ON CONFLICT from a join's ON.
+            statement = sqlite.insert(table).from_select(names, source.where(_always_true()), include_defaults=False)
+        if conflict == "skip":
+            statement = statement.on_conflict_do_nothing()
+        if returning:
+            found.extend(conn.execute(statement.returning(*returning)).all())
+        else:
+            conn.execute(statement)
+    return found
+
+
+def _always_true() -> Any:
+    return type_coerce(1, Integer()) == type_coerce(1, Integer())
+
+
+def update_rows(
+    conn: Connection,
+    table: Table,
+    rows: Rows,
+    *,
+    by: str = "id",
+    where: Sequence[Any] = (),
+    same: Mapping[str, Any] | None = None,
+) -> int:
+    """Set columns of the rows found by `by`: each row its own values, and `same` for all; returns how many matched."""
+    changed = 0
+    for part in _slices(rows):
+        columns = [table.c[name] for name in part[0]]
+        source = rows_as_table(conn, columns, part)
+        values = {col.name: source.c[col.name] for col in columns if col.name != by} | dict(same or {})
+        statement = update(table).values(values).where(table.c[by] == source.c[by], *where)
+        changed += conn.execute(statement).rowcount
+    return changed
+
+
+def select_by(
+    conn: Connection, col: Column[Any], values: Iterable[Any], *picked: Any, where: Sequence[Any] = ()
+) -> list[Row[Any]]:
+    """Return `picked` (columns or one table) of the rows whose `col` is among `values`: one statement per 2,000 values."""
+    found: list[Row[Any]] = []
+    for part in _slices(sorted(set(values))):
+        statement = select(*picked).where(among(conn, col, part), *where)
+        found.extend(conn.execute(statement).all())
+    return found
+
+
+def among(conn: Connection, col: Column[Any], values: Sequence[Any]) -> Any:
+    """Return the condition that `col` is one of `values`, with a single parameter however many there are."""
+    source = rows_as_table(conn, [col], [{col.name: value} for value in values], name="among")
+    return col.in_(select(source.c[col.name]))
+
+
+def _slices(rows: Sequence[Any]) -> Iterable[Sequence[Any]]:
+    for start in range(0, len(rows), SLICE):
+        yield rows[start : start + SLICE]

@@ -1,0 +1,108 @@
+"""What joining, moving and leaving share: closing accounts, opening them again, and planned deletions."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, time
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import literal_column, select
+
+from worker import ledger
+from worker.bulk import among
+from worker.directory import access, groups
+from worker.directory.accounts import User, save
+from worker.directory.events import Action, Teller
+from worker.directory.fields import PROTECTED
+from worker.outcomes import Reject
+from worker.scope import Scope
+from worker.tables import job
+
+
+@dataclass(frozen=True)
+class Closed:
+    """An account that nobody can use. `flipped`: it was active before. `revoked` counts the credentials ended."""
+
+    before: User
+    user: User
+    revoked: Mapping[str, int]
+
+    @property
+    def flipped(self) -> bool:
+        """Whether the account was active before."""
+        return self.before.is_active
+
+    def tell(self, teller: Teller, **data: Any) -> None:
+        """Take it down in the audit trail: the deactivation, or that access was cut though it was inactive already."""
+        if self.flipped:
+            teller.event(
+                Action.USER_DEACTIVATED, self.user.id, self.user.label, revoked=dict(self.revoked), **data
+            )
+        elif any(self.revoked.values()):
+            teller.event(Action.ACCESS_CUT, self.user.id, self.user.label, revoked=dict(self.revoked), **data)
+
+
+def refusals(scope: Scope, leaving: Sequence[User]) -> dict[str, Reject]:
+    """Say which of these people may not be closed, by id: protected accounts and the last administrators.
+
+    Their rows are locked by the caller; locks the administrators' row.
+    """
+    found = {user.id: Reject("protected_type", user=user.label) for user in leaving if user.type == PROTECTED}
+    active = [user.id for user in leaving if user.is_active and user.id not in found]
+    last = groups.last_administrators(scope, active) if active else set()
+    return found | {user.id: Reject("last_administrator", user=user.label) for user in leaving if user.id in last}
+
+
+def close(scope: Scope, leaving: Sequence[User], *, delete_at: Mapping[str, datetime] | None = None) -> list[Closed]:
+    """Deactivate these people and cut all their access; aligned. The one way in which accounts are closed.
+
+    Ask `refusals` first. Access is cut also where the account was inactive already, so that it always ends with no
+    usable credential. `delete_at`: the moment of the planned deletion, by id.
+    """
+    planned = delete_at or {}
+    saved = save(
+        scope, [(user, replace(user, is_active=False, delete_at=planned.get(user.id, user.delete_at))) for user in leaving]
+    )
+    counts = access.cut(scope, [user.id for user in leaving])
+    return [
+        Closed(before, replace(after, epoch=before.epoch + 1), counts[before.id])
+        for before, after in zip(leaving, saved, strict=True)
+    ]
+
+
+def reopened(scope: Scope, people: Collection[tuple[User, str | None]], *, by: str) -> None:
+    """These people, as they were before, are active again: cancel the deletions planned for them. (user, line)."""
+    for user, subject in people:
+        if user.delete_at is not None and subject is not None:
+            ledger.cancel_scheduled(scope, subject, ["delete_user"], by=by)
+
+
+def planned(scope: Scope, subjects: Collection[str], kind: str) -> set[str]:
+    """Return those lines in which a job of this kind is scheduled."""
+    if not subjects:
+        return set()
+    statement = (
+        select(job.c.subject)
+        .distinct()
+        .where(among(scope.conn, job.c.subject, sorted(subjects)), job.c.kind == kind,
+               job.c.state == literal_column("'scheduled'"))
+    )  # fmt: skip
+    return set(scope.conn.execute(statement).scalars())
+
+
+def instant(at: datetime, zone: ZoneInfo) -> datetime:
+    """Return `at` as an instant: as it is when it has a zone, else as wall time in `zone`.
+
+    A wall time that a change of clocks skips or doubles means the earlier reading (fold 0, PEP 495).
+    """
+    return at if at.tzinfo is not None else at.replace(tzinfo=zone)
+
+
+def day_begins(day: date, zone: ZoneInfo) -> datetime:
+    """Return the first instant of a day in a zone."""
+    return datetime.combine(day, time.min, tzinfo=zone)
+
+
+def today(scope: Scope, zone: ZoneInfo) -> date:
+    """Return the date that a calendar on the wall in `zone` shows."""
+    return scope.now.astimezone(zone).date()

@@ -1,0 +1,263 @@
+"""Carries jobs outside: a gate in one transaction, the call in none, the settling in a fenced third."""
+
+import logging
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row
+
+from worker import errand as errands
+from worker import faultpoints, ledger
+from worker.context import Answer, Cancelled, Context, Done, Rejected, Retried, turned_down
+from worker.database import Database
+from worker.errand import Deferred, EdgeFailure, Errand, LeaseLost, Receipt, Refused, Unavailable
+from worker.jobs import Kind, Registry
+from worker.outcomes import Reject, Retry, Snooze, reason_text
+from worker.redact import redact
+from worker.runner import Clock, Ring
+from worker.scope import Scope
+from worker.settle import Rung, Work, fault_answer, finish, follow_up, load, raise_if_rerun, work_of, write_events
+from worker.states import State
+from worker.tables import job
+
+log = logging.getLogger(__name__)
+
+# From the gate to the handing over: connect, TLS, envelope. Whoever takes longer has lost the job.
+LEASE = timedelta(seconds=90)
+# A relay may take up to ten minutes to answer the final dot (RFC 5321, 4.5.3.2.6).
+HANDOVER_LEASE = timedelta(minutes=12)
+# A relay that did take the message has shown it by then; a copy sent sooner would meet the first one in the queue.
+UNKNOWN_REST = timedelta(minutes=15)
+
+
+@dataclass
+class _Desk:
+    """What an errand may use while it is under way."""
+
+    runner: "EdgeRunner"
+    row: Row[Any]
+    lease: str
+    frozen: dict[str, Any]
+
+    @property
+    def now(self) -> datetime:
+        """The present time."""
+        return self.runner.clock()
+
+    def tool(self, name: str) -> Any:
+        """A connection that outlives one errand."""
+        return self.runner.tools(name)
+
+    def handing_over(self) -> None:
+        """Commit that the outcome may be unknown from here on, unless the job is no longer ours."""
+        faultpoints.reached("leased")
+        self.frozen = {**self.frozen, "handed": True}
+
+        def work(conn: Connection) -> int:
+            scope = self.runner.scope(conn)
+            change = {"id": self.row.id, "frozen": self.frozen, "lease_until": scope.now + HANDOVER_LEASE}
+            return ledger.move(scope, State.HANDING_OVER, [change], where=[job.c.lease == self.lease])
+
+        if not self.runner.database.transact(work):
+            raise LeaseLost(f"the lease of job {self.row.id} lapsed, or the job was cancelled")
+        faultpoints.reached("handing_over")
+
+
+@dataclass
+class EdgeRunner:
+    """Carries out the kinds that reach outside; honest about the gap in the middle."""
+
+    database: Database
+    registry: Registry
+    worker_id: str
+    clock: Clock
+    ring: Ring
+    tools: Callable[[str], Any]
+    in_hand: set[str] = field(default_factory=set)
+
+    def run(self, kind_name: str, *, urgent: bool) -> int:
+        """Take a batch of due edge jobs through gate, call and settling; returns how many were taken."""
+        kind = self.registry.get(kind_name)
+        if kind is None:
+            return 0
+        noted = self.database.transact(
+            lambda conn: ledger.note_batch(self.scope(conn), kind, urgent, self.worker_id)
+        )
+        if noted is None:
+            return 0
+        note_id, ids, more = noted
+        self.in_hand.add(note_id)
+        try:
+            for work, errand, lease in self._gate(kind, note_id, ids):
+                self._carry(kind, work, errand, lease)
+        finally:
+            self.in_hand.discard(note_id)
+        if more:
+            self.ring(kind.name, urgent)
+        return len(ids)
+
+    def scope(self, conn: Connection) -> Scope:
+        """One transaction at the present moment."""
+        return Scope(conn, self.clock(), self.database.settings)
+
+    # ------------------------------------------------------------------------------------------------- gate
+
+    def _gate(self, kind: Kind, note_id: str, ids: list[str]) -> list[tuple[Work, Errand, str]]:
+        """Let every job through the gate in one transaction: refused and finished there, or leased to us."""
+
+        def pass_gate(conn: Connection) -> tuple[list[tuple[Work, Errand, str]], Rung]:
+            scope = self.scope(conn)
+            works = [work_of(row) for row in ledger.claim(scope, ids)]
+            passed = []
+            for work in works:
+                errand = self._ask(scope, kind, work)
+                if errand is not None:
+                    lease = str(uuid.uuid4())
+                    passed.append((work, errand, lease))
+                    ledger.move(
+                        scope,
+                        State.LEASED,
+                        [{"id": work.row.id, "lease": lease, "lease_until": scope.now + LEASE, "frozen": work.frozen,
+                          "worker": self.worker_id}],
+                    )
+            refused = [work for work in works if work.answer is not None]
+            rung = self._settle(scope, kind, refused)
+            ledger.drop_note(scope, note_id)
+            return passed, rung
+
+        passed, rung = self.database.transact(pass_gate)
+        faultpoints.reached("gated")
+        self._ring(rung)
+        return passed
+
+    def _ask(self, scope: Scope, kind: Kind, work: Work) -> Errand | None:
+        """Ask the handler whether the job may still go out, and with what."""
+        frozen: dict[str, Any] = {
+            "message_id": str(uuid.uuid4()), "date": scope.now.isoformat(), **(work.row.frozen or {})
+        }
+        if work.row.deadline is not None and work.row.deadline <= scope.now:
+            life = str(kind.policy.life)
+            work.answer = Cancelled("expired", reason_text("expired", {"life": life}))
+            return None
+        load(work, kind)
+        if work.answer is not None:
+            return None
+        ctx = Context(scope, work.task)
+        try:
+            with scope.conn.begin_nested():
+                errand: Errand = kind.handler(ctx, work.ask)
+        except Reject as reject:
+            work.answer = turned_down(reject.code, reject.text)
+        except (Retry, Snooze) as later:
+            wait = later.until - scope.now if isinstance(later, Snooze) else later.after
+            work.answer = Retried(None if wait is None else scope.now + wait, "retry", redact(str(later)))
+        except Exception as error:
+            raise_if_rerun(error)
+            work.answer = fault_answer(error, work.row)
+        else:
+            work.notes = ctx
+            work.frozen = {**frozen, **ctx.frozen_facts}
+            return errand
+        return None
+
+    # --------------------------------------------------------------------------------------- call and settle
+
+    def _carry(self, kind: Kind, work: Work, errand: Errand, lease: str) -> None:
+        desk = _Desk(self, work.row, lease, work.frozen)
+        receipt: Receipt | None = None
+        free_until: datetime | None = None
+        try:
+            receipt = errand.carry(desk)
+        except LeaseLost:
+            log.warning("edge.lease_lost", extra={"job": work.row.id})
+            return
+        except Unavailable as failure:
+            free_until = failure.until
+            work.answer = Retried(failure.until, failure.code, failure.text)
+        except Deferred as failure:
+            at = None if failure.after is None else self.clock() + failure.after
+            work.answer = Retried(at, failure.code, failure.text)
+        except Refused as failure:
+            text = reason_text(failure.code, {"reply": failure.text})
+            work.answer = Rejected(failure.code, text)
+        except errands.Unknown as failure:
+            self._unknown(work, lease, failure)
+            return
+        except Exception as error:
+            if desk.frozen.get("handed"):
+                # Past the point of no return any surprise leaves the outcome unknown.
+                self._unknown(work, lease, errands.Unknown("outcome_unknown", type(error).__name__))
+                return
+            work.answer = fault_answer(error, work.row)
+        faultpoints.reached("carried")
+        self._end(kind, work, lease, receipt, free_until)
+        faultpoints.reached("settled")
+
+    def _end(
+        self, kind: Kind, work: Work, lease: str, receipt: Receipt | None, free_until: datetime | None
+    ) -> None:
+        """Write the outcome, if the job is still ours: the lease is the fence."""
+
+        def settle(conn: Connection) -> Rung | None:
+            scope = self.scope(conn)
+            row = conn.execute(job.select().where(job.c.id == work.row.id).with_for_update()).one()
+            if row.lease != lease or row.state not in (State.LEASED, State.HANDING_OVER):
+                return None
+            fresh = work_of(row)
+            fresh.ask, fresh.answer, fresh.notes = work.ask, work.answer, work.notes
+            if receipt is not None:
+                fresh.answer = self._accepted(scope, kind, fresh, receipt)
+            if free_until is not None:
+                change = {"id": row.id, "run_at": free_until, "rank": ledger.rank(free_until, row.priority)}
+                ledger.move(scope, State.QUEUED, [change], lease=None, lease_until=None)
+                return set()
+            return self._settle(scope, kind, [fresh])
+
+        rung = self.database.transact(settle)
+        if rung is None:
+            log.warning("edge.stale_completion_refused", extra={"job": work.row.id})
+            return
+        self._ring(rung)
+
+    def _accepted(self, scope: Scope, kind: Kind, work: Work, receipt: Receipt) -> Answer:
+        ctx = Context(scope, work.task)
+        ctx.events, ctx.follow_ups = work.notes.events, work.notes.follow_ups
+        if kind.settled is not None:
+            kind.settled(ctx, work.ask, receipt)
+        work.notes = ctx
+        return Done({"changed": True, "reply": receipt.text, "at": receipt.at.isoformat(), **receipt.facts})
+
+    def _unknown(self, work: Work, lease: str, failure: EdgeFailure) -> None:
+        """The line broke past the point of no return: say so, and let the keeper decide after a while."""
+
+        def settle(conn: Connection) -> None:
+            scope = self.scope(conn)
+            until = scope.now + UNKNOWN_REST
+            moved = ledger.move(
+                scope, State.UNKNOWN, [{"id": work.row.id, "lease_until": until}], where=[job.c.lease == lease],
+                reason="outcome_unknown", reason_text=reason_text("outcome_unknown", {}), lease=None,
+            )
+            if moved:
+                ledger.note_attempts(
+                    scope,
+                    [{"job": work.row.id, "number": work.row.attempts + 1, "outcome": "unknown", "code": failure.code,
+                      "text": redact(failure.text)}],
+                    self.worker_id,
+                )
+
+        self.database.transact(settle)
+
+    def _settle(self, scope: Scope, kind: Kind, works: list[Work]) -> Rung:
+        if not works:
+            return set()
+        finish(scope, kind, works, self.worker_id)
+        write_events(scope, works)
+        return follow_up(scope, self.registry, works)
+
+    def _ring(self, rung: Rung) -> None:
+        for kind_name, urgent in sorted(rung):
+            self.ring(kind_name, urgent)
+

@@ -1,0 +1,30 @@
+"""Identifiers that sort by the time they were made (UUID version 7, RFC 9562)."""
+
+import os
+import threading
+import time
+
+_lock = threading.Lock()
+_last = 0
+
+
+def new_id() -> str:
+    """Return a fresh UUIDv7 as 36 characters; within one process every id is greater than the one before."""
+    return new_ids(1)[0]
+
+
+def new_ids(count: int) -> list[str]:
+    """Return `count` fresh UUIDv7, ascending, for a whole batch at once."""
+    global _last
+    with _lock:
+        # 48 bits of milliseconds, then a 12 bit counter: kept as one number so that it only ever grows.
+        start = max(_last + 1, (time.time_ns() // 1_000_000) << 12)
+        _last = start + count - 1
+    noise = os.urandom(8 * count).hex()
+    ids: list[str] = []
+    for offset in range(count):
+        stamp = f"{start + offset:015x}"
+        tail = noise[16 * offset : 16 * offset + 16]
+        variant = "89ab"[int(tail[0], 16) & 3]
+        ids.append(f"{stamp[:8]}-{stamp[8:12]}-7{stamp[12:15]}-{variant}{tail[1:4]}-{tail[4:16]}")
+    return ids

@@ -1,0 +1,340 @@
+"""Looks after the ledger: rings for the late, wakes the scheduled, settles what the dead left, prunes the old."""
+
+import json
+import logging
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, exists, func, literal, literal_column, select, union_all, update
+
+from worker import identity, ledger, lines
+from worker.bulk import among, insert_rows
+from worker.database import Database
+from worker.intake import Intake, Request, edge_kinds, record_refusal, refused
+from worker.jobs import Registry
+from worker.outcomes import reason_text
+from worker.runner import Clock, Ring
+from worker.scope import Scope
+from worker.settle import Rung
+from worker.states import State
+from worker.tables import attempt, batch, inbox, job, refusal, worker
+
+log = logging.getLogger(__name__)
+
+# Each pass of the keeper is short: what is left over comes with the next one, a second later.
+WAKE_AT_ONCE = 500
+CARRY_AT_ONCE = 500
+PRUNE_AT_ONCE = 1_000
+# A process writes this often that it is alive; one of another machine counts as dead after DEAD_AFTER.
+HEARTBEAT = timedelta(seconds=5)
+DEAD_AFTER = timedelta(seconds=20)
+# A note of this very process that nobody holds (the database was away when it should have been dropped).
+STRAY_AFTER = timedelta(seconds=10)
+# A mail of unknown fate goes out again (same bytes, same Message-ID) at most this often; then a person decides.
+RESENDS = 2
+UNKNOWN_REST = timedelta(minutes=15)
+PRUNE_EVERY = timedelta(minutes=1)
+
+
+@dataclass
+class Keeper:
+    """One in each worker process. Safe in any number: what one has locked, the others skip."""
+
+    database: Database
+    registry: Registry
+    worker_id: str
+    clock: Clock
+    ring: Ring
+    in_hand: Callable[[], set[str]]
+    _seen_at: datetime | None = None
+    _pruned_at: datetime | None = None
+    _edges: set[str] = field(default_factory=set)
+
+    def enlist(self) -> None:
+        """Put this process on the list of workers; call it before the first batch."""
+        self._edges = edge_kinds(self.registry)
+        pid = os.getpid()
+
+        def work(conn: Connection) -> None:
+            now = self.clock()
+            row = {"id": self.worker_id, "host": identity.host(), "pid": pid, "born": identity.born(pid) or "",
+                   "started_at": now, "seen_at": now}
+            insert_rows(conn, worker, [row])
+
+        self.database.transact(work)
+
+    def resign(self) -> None:
+        """Leave the list in good order: what was noted and not done counts no crash."""
+
+        def work(conn: Connection) -> None:
+            conn.execute(delete(batch).where(batch.c.worker == self.worker_id))
+            conn.execute(delete(worker).where(worker.c.id == self.worker_id))
+
+        self.database.transact(work)
+
+    def pass_once(self) -> None:
+        """One round, every second. A part that fails is logged and does not keep the others from their work."""
+        for part in (self.heartbeat, self.bury, self.settle_leases, self.wake, self.carry_inbox, self.prune, self.ring_due):
+            try:
+                part()
+            except Exception as error:
+                log.warning("keeper.failed", extra={"part": part.__name__, "error": type(error).__name__})
+
+    def scope(self, conn: Connection) -> Scope:
+        """One transaction at the present moment."""
+        return Scope(conn, self.clock(), self.database.settings)
+
+    def _write(self, work: Callable[[Scope], Rung | None]) -> None:
+        for kind, urgent in sorted(self.database.transact(lambda conn: work(self.scope(conn))) or ()):
+            self.ring(kind, urgent)
+
+    # ----------------------------------------------------------------------------------------- ring and wake
+
+    def ring_due(self) -> None:
+        """Ring for every kind with due jobs: whoever lost a bell, or was rung in another process, is served."""
+        with self.database.read() as conn:
+            due = self._due(conn)
+        for kind, urgent in due:
+            self.ring(kind, urgent)
+
+    def _due(self, conn: Connection) -> list[tuple[str, bool]]:
+        now = self.clock()
+        questions = [
+            select(literal(kind.name).label("kind"), literal(urgent).label("urgent")).where(
+                exists().where(
+                    job.c.state == literal_column("'queued'"), job.c.kind == kind.name, job.c.urgent.is_(urgent),
+                    job.c.rank <= ledger.rank(now, ledger.HIGHEST_STEP), job.c.run_at <= now,
+                )
+            )
+            for kind in self.registry
+            for urgent in (True, False)
+        ]
+        if not questions:
+            return []
+        return [(row.kind, bool(row.urgent)) for row in conn.execute(union_all(*questions))]
+
+    def wake(self) -> None:
+        """Scheduled jobs whose time has come take their place: in the line, or (edges) in the queue."""
+        with self.database.read() as conn:
+            waiting = conn.execute(select(job.c.id).where(*self._wakeable(self.clock())).limit(1)).first()
+        if waiting is not None:
+            self._write(self._wake)
+
+    def _wakeable(self, now: datetime) -> Sequence[Any]:
+        return (job.c.state == literal_column("'scheduled'"), job.c.run_at <= now)
+
+    def _wake(self, scope: Scope) -> Rung:
+        rows = scope.conn.execute(
+            select(job).where(*self._wakeable(scope.now)).order_by(job.c.run_at).limit(WAKE_AT_ONCE)
+            .with_for_update(skip_locked=True)
+        ).all()
+        lines.lock(scope, [row.subject for row in rows if row.subject is not None])
+        in_order = sorted(rows, key=lambda row: (row.run_at, row.accepted or 0, row.id))
+        return ledger.step_up(scope, in_order, self._edges)
+
+    # ------------------------------------------------------------------------------------ the dead and the late
+
+    def heartbeat(self) -> None:
+        """Say that this process is alive; an entry that somebody buried meanwhile is made anew."""
+        now = self.clock()
+        if self._seen_at is not None and now - self._seen_at < HEARTBEAT:
+            return
+        self._seen_at = now
+        stray_before = now - STRAY_AFTER
+        held = self.in_hand()
+
+        def work(conn: Connection) -> bool:
+            alive = conn.execute(update(worker).where(worker.c.id == self.worker_id).values(seen_at=now)).rowcount
+            for row in conn.execute(
+                select(batch.c.id).where(batch.c.worker == self.worker_id, batch.c.at < stray_before)
+            ).all():
+                if row.id not in held:
+                    conn.execute(delete(batch).where(batch.c.id == row.id))
+            return bool(alive)
+
+        if not self.database.transact(work):
+            self.enlist()
+
+    def bury(self) -> None:
+        """Find workers that died, count a crash for each job they had in hand, and let those be done alone."""
+        with self.database.read() as conn:
+            workers = conn.execute(select(worker).where(worker.c.id != self.worker_id)).all()
+        for row in workers:
+            if self._dead(row):
+                log.warning("worker.died", extra={"worker": row.id, "pid": row.pid})
+                self._write(lambda scope, dead=row.id: self._bury(scope, dead))  # type: ignore[misc]
+
+    def _dead(self, row: Row[Any]) -> bool:
+        if row.host == identity.host():
+            return identity.born(int(row.pid)) != str(row.born)
+        return bool(row.seen_at < self.clock() - DEAD_AFTER)
+
+    def _bury(self, scope: Scope, dead: str) -> Rung:
+        mine = select(worker.c.id).where(worker.c.id == dead).with_for_update(skip_locked=True)
+        if scope.conn.execute(mine).first() is None:
+            return set()
+        notes = scope.conn.execute(select(batch.c.jobs).where(batch.c.worker == dead)).all()
+        ids = sorted({job_id for row in notes for job_id in row.jobs})
+        rows = ledger.claim(scope, ids) if ids else []
+        rung = self._count_crashes(scope, rows)
+        leased = scope.conn.execute(
+            select(job)
+            .where(job.c.worker == dead, job.c.lease_until.is_not(None), job.c.state.in_(["leased", "handing_over"]))
+            .order_by(job.c.id)
+            .with_for_update()
+        ).all()
+        rung |= self._settle(scope, leased, crashed=True)
+        scope.conn.execute(delete(batch).where(batch.c.worker == dead))
+        scope.conn.execute(delete(worker).where(worker.c.id == dead))
+        return rung
+
+    def _count_crashes(self, scope: Scope, rows: Sequence[Row[Any]]) -> Rung:
+        """One crash more for each; whoever has too many is the killer and is given up."""
+        lines.lock(scope, [row.subject for row in rows if row.subject is not None])
+        killers = [row for row in rows if row.crashes + 1 >= ledger.CRASHES]
+        others = [row for row in rows if row.crashes + 1 < ledger.CRASHES]
+        ledger.move(scope, State.QUEUED, [{"id": row.id, "crashes": row.crashes + 1} for row in others],
+                    lease=None, lease_until=None)
+        ledger.move(scope, State.FAILED, [{"id": row.id, "crashes": row.crashes + 1} for row in killers],
+                    reason="worker_killed", reason_text=reason_text("worker_killed", {}))
+        lines.forget_claims(scope, [row.id for row in killers])
+        ledger.note_attempts(
+            scope,
+            [{"job": row.id, "number": row.attempts, "outcome": "crash", "code": "worker_died",
+              "text": "The worker that had this job in hand died."} for row in rows],
+            None,
+        )
+        rung = {(row.kind, bool(row.urgent)) for row in others}
+        return rung | ledger.leave_line(scope, {row.subject for row in killers})
+
+    def settle_leases(self) -> None:
+        """Settle edge jobs whose lease lapsed, and decide about those whose outcome stayed unknown."""
+        late = (job.c.lease_until.is_not(None), job.c.lease_until <= self.clock())
+        with self.database.read() as conn:
+            found = conn.execute(select(job.c.id).where(*late).limit(1)).first()
+        if found is None:
+            return
+
+        def work(scope: Scope) -> Rung:
+            rows = scope.conn.execute(
+                select(job).where(job.c.lease_until.is_not(None), job.c.lease_until <= scope.now).order_by(job.c.id)
+                .limit(WAKE_AT_ONCE).with_for_update(skip_locked=True)
+            ).all()
+            return self._settle(scope, rows, crashed=False)
+
+        self._write(work)
+
+    def _settle(self, scope: Scope, rows: Sequence[Row[Any]], *, crashed: bool) -> Rung:
+        leased = [row for row in rows if row.state == State.LEASED]
+        over = [row for row in rows if row.state == State.HANDING_OVER]
+        unknown = [row for row in rows if row.state == State.UNKNOWN]
+        rung: Rung = set()
+        if crashed:
+            rung |= self._count_crashes(scope, leased)
+        else:
+            ledger.move(scope, State.QUEUED, [{"id": row.id} for row in leased], lease=None, lease_until=None)
+            rung |= {(row.kind, bool(row.urgent)) for row in leased}
+        # Nothing leaves the handing over for the queue by itself: it may have arrived.
+        ledger.move(scope, State.UNKNOWN, [{"id": row.id} for row in over], lease=None,
+                    lease_until=scope.now + UNKNOWN_REST, reason="outcome_unknown",
+                    reason_text=reason_text("outcome_unknown", {}))
+        ledger.note_attempts(
+            scope,
+            [{"job": row.id, "number": row.attempts + 1, "outcome": "unknown", "code": "outcome_unknown",
+              "text": "The worker was lost after handing over."} for row in over],
+            None,
+        )
+        return rung | self._decide(scope, unknown)
+
+    def _decide(self, scope: Scope, rows: Sequence[Row[Any]]) -> Rung:
+        """A job of unknown outcome is done again with the same bytes, or held for a person, by its kind's policy."""
+        ids = [row.id for row in rows]
+        counts = {
+            row.job: row.times
+            for row in scope.conn.execute(
+                select(attempt.c.job, func.count().label("times"))
+                .where(among(scope.conn, attempt.c.job, ids), attempt.c.outcome == "unknown")
+                .group_by(attempt.c.job)
+            )
+        } if ids else {}
+        resend: list[Row[Any]] = []
+        hold: list[Row[Any]] = []
+        for row in rows:
+            kind = self.registry.get(row.kind)
+            again = kind is not None and kind.policy.unknown == "resend" and counts.get(row.id, 0) <= RESENDS
+            (resend if again else hold).append(row)
+        ledger.move(
+            scope, State.QUEUED,
+            [{"id": r.id, "attempts": r.attempts + 1, "run_at": scope.now, "rank": ledger.rank(scope.now, r.priority)}
+             for r in resend],
+            lease=None, lease_until=None, reason=None, reason_text=None,
+        )
+        ledger.move(scope, State.HELD, [{"id": row.id} for row in hold], lease=None, lease_until=None)
+        return {(row.kind, bool(row.urgent)) for row in resend}
+
+    # ------------------------------------------------------------------------------------- inbox and old things
+
+    def carry_inbox(self) -> None:
+        """Carry what SQL producers put into `inbox` through the intake; what is refused is recorded with its reason."""
+        with self.database.read() as conn:
+            if conn.execute(select(inbox.c.id).limit(1)).first() is None:
+                return
+
+        def work(scope: Scope) -> Rung:
+            rows = scope.conn.execute(
+                select(inbox).order_by(inbox.c.id).limit(CARRY_AT_ONCE).with_for_update(skip_locked=True)
+            ).all()
+            intake = Intake(self.registry)
+            requests, evidence = [], []
+            for row in rows:
+                request = Request(row.kind, {}, f"inbox/{row.source}", row.key or f"inbox-{row.id}",
+                                  requested_by=row.source)
+                try:
+                    fields = json.loads(row.payload)
+                except ValueError as error:
+                    problem = f"not JSON, at character {getattr(error, 'pos', 0)}"
+                    record_refusal(scope, refused(request, "unreadable", problem=problem), {"size": len(row.payload)})
+                    continue
+                if not isinstance(fields, dict):
+                    record_refusal(scope, refused(request, "unreadable", problem="not a JSON object"), fields)
+                    continue
+                requests.append(Request(row.kind, fields, request.source, request.key, requested_by=row.source))
+                evidence.append(fields)
+            for answer, fields in zip(intake.submit(scope, requests), evidence, strict=True):
+                if answer.refused:
+                    record_refusal(scope, answer, fields)
+            scope.conn.execute(delete(inbox).where(inbox.c.id.in_([row.id for row in rows])))
+            return intake.rung
+
+        self._write(work)
+
+    def prune(self) -> None:
+        """Old finished jobs keep only their key, fingerprint and outcome: a late replay is still recognised."""
+        now = self.clock()
+        if self._pruned_at is not None and now - self._pruned_at < PRUNE_EVERY:
+            return
+        self._pruned_at = now
+        bound = now - timedelta(days=self.database.settings.retention_days)
+        old = (job.c.finished_at.is_not(None), job.c.pruned.is_(False), job.c.finished_at <= bound)
+
+        def work(scope: Scope) -> None:
+            ids = [
+                row.id
+                for row in scope.conn.execute(
+                    select(job.c.id).where(*old).order_by(job.c.finished_at).limit(PRUNE_AT_ONCE)
+                    .with_for_update(skip_locked=True)
+                )
+            ]
+            if not ids:
+                return
+            scope.conn.execute(
+                update(job).where(among(scope.conn, job.c.id, ids)).values(
+                    payload={}, result=None, reason_text=None, why=None, frozen=None, pruned=True)
+            )
+            scope.conn.execute(delete(attempt).where(among(scope.conn, attempt.c.job, ids)))
+            scope.conn.execute(delete(refusal).where(refusal.c.at <= bound))
+
+        self._write(work)
