@@ -14,7 +14,7 @@ MOST = 100
 class RemoveMfaDevices(Payload):
     user: UserRef = Field(description="Whose", examples=["ann"])
     all: bool = Field(False, description="Every device")
-    ids: tuple[str, ...] = Field((), max_length=MOST, description="Only these devices, by id")
+    ids: tuple[access.CredentialId, ...] = Field((), max_length=MOST, description="Only these devices, by id")
 
     examples: ClassVar[Sequence[Mapping[str, Any]]] = (
         {"user": "ann", "all": True},
@@ -34,10 +34,12 @@ def remove_mfa_devices(ctx: Context, ask: RemoveMfaDevices) -> Mapping[str, Any]
     if not (ask.all or ask.ids):
         raise Reject("wildcard_needs_consent")
     user = users.get(ctx, ask.user)
-    counts, left = access.remove_mfa_devices(ctx, user.id, only=ask.ids or None)
+    had = access.confirmed_factors(ctx, user.id)
+    counts = access.remove_mfa_devices(ctx, user.id, only=ask.ids or None)
+    left = access.confirmed_factors(ctx, user.id)
     changed = any(counts.values())
     if changed:
         ctx.event(users.Action.MFA_DEVICES_REMOVED, user.id, user.username, left=left, **counts)
-        if left == 0:
+        if had and not left:
             ctx.event(users.Action.LAST_FACTOR_REMOVED, user.id, user.username)
     return {"changed": changed, "left": left, **counts}

@@ -14,8 +14,8 @@ MOST = 500
 class RevokeSessions(Payload):
     user: UserRef = Field(description="Whose", examples=["ann"])
     all: bool = Field(False, description="Every session, and whatever login is going on at this moment")
-    ids: tuple[str, ...] = Field((), max_length=MOST, description="Only these sessions, by id")
-    all_but: tuple[str, ...] = Field((), max_length=MOST, description="Every session but these, by id")
+    ids: tuple[access.CredentialId, ...] = Field((), max_length=MOST, description="Only these sessions, by id")
+    all_but: tuple[access.CredentialId, ...] = Field((), max_length=MOST, description="Every session but these, by id")
 
     examples: ClassVar[Sequence[Mapping[str, Any]]] = (
         {"user": "ann", "all": True},

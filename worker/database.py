@@ -102,11 +102,18 @@ class Database:
             _lock(file.fileno())
             yield
 
-    def data_version(self, conn: Connection) -> int:
-        """SQLite's counter of commits by other connections, as seen by `conn` (4 µs); 0 on PostgreSQL."""
+    @contextmanager
+    def watch(self) -> Iterator[Callable[[], int]]:
+        """Give a function that returns SQLite's counter of commits by other connections (4 µs a call); 0 on PostgreSQL."""
         if self._sqlite is None:
-            return 0
-        return int(conn.exec_driver_sql("PRAGMA data_version").scalar_one())
+            yield lambda: 0
+            return
+        connection = self.engine.raw_connection()
+        try:
+            cursor = connection.cursor()
+            yield lambda: int(cursor.execute("PRAGMA data_version").fetchone()[0])
+        finally:
+            connection.close()
 
     def dispose(self) -> None:
         """Close every pooled connection."""

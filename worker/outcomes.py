@@ -55,7 +55,7 @@ REASONS: Mapping[str, Reason] = {
     "group_not_empty": Reason("{group} still has {count} members or child groups. Remove them, or say force."),
     # access
     "too_many": Reason("More than {limit} were named in one job. Split it."),
-    "wildcard_needs_consent": Reason("No sessions were named. Say all: true to mean every one of them."),
+    "wildcard_needs_consent": Reason("Nothing was named. Say all: true to mean every one of them."),
     # recovery and mail
     "no_email": Reason("{user} has no e-mail address. Add one, then retry this job.", curable=True),
     "bad_email": Reason("The e-mail address of {user} cannot be used: {problem}. Correct it, then retry this job.",

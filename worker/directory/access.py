@@ -2,9 +2,10 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from sqlalchemy import Table, and_, delete, or_, select, update
+from pydantic import Field
+from sqlalchemy import Table, and_, delete, func, or_, select, update
 
 from worker.bulk import among, select_by
 from worker.scope import Scope
@@ -43,6 +44,7 @@ CREDENTIALS: tuple[CredentialKind, ...] = (SESSION, REFRESH_TOKEN, CONSENT, MFA_
 PASSWORD_BOUND: tuple[CredentialKind, ...] = (SESSION, REFRESH_TOKEN, RECOVERY)
 
 Counts = dict[str, int]
+CredentialId = Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
 
 
 def cut(
@@ -191,15 +193,19 @@ def _revoke_of(scope: Scope, kind: CredentialKind, user_id: str, application: st
     return {kind.counted: len(end(scope, kind, *which))}
 
 
-def remove_mfa_devices(scope: Scope, user_id: str, *, only: Iterable[str] | None = None) -> tuple[Counts, int]:
-    """Remove a person's MFA devices, all or some. Returns the count, and how many confirmed ones are left."""
+def remove_mfa_devices(scope: Scope, user_id: str, *, only: Iterable[str] | None = None) -> Counts:
+    """Remove a person's MFA devices, all or some. Returns the count."""
     which: list[Any] = [mfa_device.c.user_id == user_id]
     if only is not None:
         which.append(mfa_device.c.id.in_(sorted(set(only))))
-    removed = len(end(scope, MFA_DEVICE, *which))
+    return {MFA_DEVICE.counted: len(end(scope, MFA_DEVICE, *which))}
+
+
+def confirmed_factors(scope: Scope, user_id: str) -> int:
+    """Return how many MFA devices of a person are confirmed and of the present epoch."""
     statement = (
-        select(mfa_device.c.id)
-        .join(users, users.c.id == mfa_device.c.user_id)
+        select(func.count())
+        .select_from(mfa_device.join(users, users.c.id == mfa_device.c.user_id))
         .where(users.c.id == user_id, mfa_device.c.epoch == users.c.epoch, mfa_device.c.confirmed_at.is_not(None))
     )
-    return {MFA_DEVICE.counted: removed}, len(scope.conn.execute(statement).all())
+    return scope.conn.execute(statement).scalar_one()

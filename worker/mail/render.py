@@ -45,7 +45,7 @@ class Mail(BaseModel):
     @classmethod
     def sample(cls) -> Self:
         """Return a made-up mail of this kind, for previews and for checking templates."""
-        raise NotImplementedError(f"{cls.__name__} has no sample(); previews and `muster doctor` need one")
+        raise TypeError(f"{cls.__name__} has no sample(); previews and `muster doctor` need one")
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -115,7 +115,7 @@ class Templates:
             for locale in (wording.FALLBACK_LANGUAGE, *sorted(self._translations(kind))):
                 try:
                     rendered = self.render(kind, context.sample(), locale=locale)
-                except (TemplateProblem, NotImplementedError) as problem:
+                except (TemplateProblem, TypeError) as problem:
                     problems.append(str(problem))
                     continue
                 problems += _complaints(kind, rendered, getattr(context.sample(), "link", None))

@@ -52,7 +52,7 @@ class Bell(Protocol):
 class NoBell:
     """A bell that nobody hears, for a process beside an embedded worker."""
 
-    def ring(self, kind: str, queue: str) -> bool:  # noqa: ARG002 - the shape of every bell
+    def ring(self, kind: str, queue: str) -> bool:
         return False
 
     def clear(self, kind: str, queue: str) -> None:

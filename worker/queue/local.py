@@ -87,7 +87,7 @@ class LocalBroker(DoorBroker):
             raise QueueNotFound(queue)  # type: ignore[no-untyped-call]  # dramatiq's errors have no types
         return self.lines[queue]
 
-    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 100) -> Consumer:  # noqa: ARG002 - seats say how many
+    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 100) -> Consumer:
         return _LocalConsumer(self, queue_name, self._line(queue_name), timeout / 1000)
 
     def flush(self, queue_name: str) -> None:

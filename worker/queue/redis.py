@@ -97,7 +97,7 @@ class BlockingRedisBroker(DoorBroker, RedisBroker):
         """Give the number of messages that are not done, waiting or in somebody's hand."""
         return int(self.link.attempt(lambda: self.client.hlen(f"{self.namespace}:{queue}.msgs")))
 
-    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Consumer:  # noqa: ARG002 - seats say how many
+    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Consumer:
         self._start_heart()
         return _BlockingConsumer(self, queue_name, timeout / 1000)
 

@@ -102,7 +102,7 @@ def test_a_failing_bell_is_not_repeated(worker: Open, broker_url: str, client: r
     broker = worker(desk)
     open_bell(broker_url).ring("create_user", "directory")
     broker.join("directory", timeout=10_000)
-    desk.on_bell = lambda kind, queue: broker.clear(kind, queue)
+    desk.on_bell = broker.clear
     broker.clear("create_user", "directory")
     broker.ring("create_user", "directory")
     desk.wait(lambda d: len(d.bells) == 1)
