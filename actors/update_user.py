@@ -1,15 +1,12 @@
 """Change a user: single fields, attributes, names, or whether the account is active."""
 
 from collections.abc import Mapping, Sequence
-from datetime import date, timedelta
+from datetime import date
 from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
 
 from worker import Context, Item, NameKind, Names, Payload, Reject, UserRef, bulk_job, users
-
-# A manager who is not there yet comes with one of the next feeds; twice a day is often enough to look.
-LOOK_AGAIN = timedelta(hours=12)
 
 
 class UpdateUser(Payload):
@@ -35,7 +32,7 @@ class UpdateUser(Payload):
     start_date: date | None = Field(None, description="First day of work", examples=["2026-01-01"])
     end_date: date | None = Field(None, description="Last day of work", examples=["2027-12-31"])
     patience: int = Field(
-        0, ge=0, le=20, description="How many more times to look, every 12 hours, for a manager who is not there yet"
+        0, ge=0, le=20, description="How many more times to look, every 6 hours, for a manager who is not there yet"
     )
 
     examples: ClassVar[Sequence[Mapping[str, Any]]] = (
@@ -113,5 +110,5 @@ def look_again(ctx: Context, item: Item[UpdateUser], user: users.User) -> None:
     """Come back later in a job of its own: one that waited here would hold up everything else about this person."""
     fields = item.ask.open_fields() | {"user": user.ref, "patience": item.ask.patience - 1}
     fields.pop("expected_version", None)  # it was right now, and that is what counts
-    item.follow("update_user", fields, at=ctx.now + LOOK_AGAIN, why="the manager is not there yet")
+    item.follow("update_user", fields, at=ctx.now + users.LOOK_AGAIN, why="the manager is not there yet")
     item.done(changed=False, user=user.id, deferred_manager=str(item.ask.manager))

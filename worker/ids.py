@@ -6,6 +6,8 @@ import time
 
 _lock = threading.Lock()
 _last = 0
+# The two top bits of the ninth byte say which kind of UUID this is; the other two stay random.
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 
 def new_id() -> str:
@@ -23,8 +25,6 @@ def new_ids(count: int) -> list[str]:
     noise = os.urandom(8 * count).hex()
     ids: list[str] = []
     for offset in range(count):
-        stamp = f"{start + offset:015x}"
-        tail = noise[16 * offset : 16 * offset + 16]
-        variant = "89ab"[int(tail[0], 16) & 3]
-        ids.append(f"{stamp[:8]}-{stamp[8:12]}-7{stamp[12:15]}-{variant}{tail[1:4]}-{tail[4:16]}")
+        stamp, tail = f"{start + offset:015x}", noise[16 * offset : 16 * offset + 16]
+        ids.append(f"{stamp[:8]}-{stamp[8:12]}-7{stamp[12:]}-{_VARIANT[tail[0]]}{tail[1:4]}-{tail[4:]}")
     return ids

@@ -154,8 +154,8 @@ BACKOFF_BASE = timedelta(seconds=2)
 BACKOFF_CAP = timedelta(minutes=10)
 # Savepoints beyond 64 in one transaction overflow PostgreSQL's subtransaction cache (see docs/decisions).
 SINGLE_BATCH = 50
-# Above 500 the gain per job is small and the locks are held longer than an urgent job should wait.
-BULK_BATCH = 500
+# Above 1,000 the gain per job is small and the locks are held longer than an urgent job should wait.
+BULK_BATCH = 1_000
 EDGE_BATCH = 20
 
 

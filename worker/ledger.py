@@ -19,6 +19,8 @@ from worker.tables import attempt, batch, job
 # A lower priority number goes first, but each step is worth only this much waiting: nothing starves.
 PRIORITY_STEP = timedelta(seconds=60)
 HIGHEST_STEP = 9
+# SQLite has one writer: a batch holds it for about 50 ms, so that a single submit is not kept waiting.
+SQLITE_BATCH = 150
 # A retry never comes back in the same instant: full jitter may draw zero.
 SHORTEST_BACKOFF = timedelta(milliseconds=50)
 # A job that kills its worker three times, the last two of them alone, is the killer.
@@ -65,6 +67,8 @@ def note_batch(
     if noted:
         due.append(~among(scope.conn, job.c.id, noted))
     wanted = limit or kind.policy.batch
+    if not scope.on_postgresql:
+        wanted = min(wanted, SQLITE_BATCH)
     statement = (
         select(job.c.id, job.c.crashes)
         .where(*due)

@@ -45,6 +45,8 @@ REASONS: Mapping[str, Reason] = {
     "not_locked": Reason("{user} is not locked."),
     "inactive": Reason("{user} is not active. Reactivate the user first, then retry.", curable=True),
     "not_scheduled": Reason("No deletion of {user} is scheduled, so there is nothing to restore."),
+    "schedule_changed": Reason("The deletion of {user} was moved or taken back after this job was planned, so nothing was "
+                               "deleted."),
     "last_administrator": Reason("{user} is the last administrator. Make somebody else an administrator first, then "
                                  "retry.", curable=True),
     # groups and permissions

@@ -2,6 +2,7 @@
 
 import contextlib
 import fnmatch
+import gc
 import hashlib
 import logging
 import os
@@ -193,6 +194,17 @@ class _Rounds(threading.Thread):
         self.join(timeout=5)
 
 
+# Batches make many short-lived objects; looking for circles among them every 700 allocations costs a third of the time.
+COLLECT_AFTER = (200_000, 20, 100)
+
+
+def calm_collector() -> None:
+    """Set Python's garbage collector to the rhythm of batches; what is loaded by now is never looked at again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECT_AFTER)
+
+
 def run_worker(
     settings: Settings, *, threads: int = 4, mail_threads: int = 2, queues: Collection[str] | None = None
 ) -> int:
@@ -212,6 +224,7 @@ def run_worker(
         app = App(settings, pool_size=threads + mail_threads + 4)
         staff = Staff(app, threads=threads, mail_threads=mail_threads, queues=queues)
         staff.start()
+        calm_collector()
     except (WrongSettings, WrongSchema) as error:
         log.error("worker.refused", extra={"why": str(error)})
         print(error, flush=True)  # noqa: T201 (the supervisor's terminal)

@@ -402,6 +402,10 @@ event = Table(
     Column("data", Json),
     UniqueConstraint("job", "number"),
     Index("ix_event_target_at", "target", "at"),
+    # A deletion replaces the person's username wherever it stands as an actor.
+    Index("ix_event_actor", "actor"),
+    Index("ix_event_on_behalf_of", "on_behalf_of", postgresql_where=text("on_behalf_of IS NOT NULL"),
+          sqlite_where=text("on_behalf_of IS NOT NULL")),
 )
 
 tombstone = Table(

@@ -6,11 +6,11 @@ docs/identity-provider.md shows how the functions are used together.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Table, delete, exists, insert, literal, select, update
+from sqlalchemy import Table, delete, exists, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.directory import access, accounts, passwords, tokens, trail
@@ -21,6 +21,7 @@ from worker.jobs import UserRef
 from worker.scope import Scope
 from worker.tables import consent, mfa_device, refresh_token, session, users
 
+BadHash = passwords.BadHash
 # Longer texts come from software that wants to be noticed; the column's width.
 LONGEST_AGENT = 512
 
@@ -31,7 +32,7 @@ class IssuedCredential:
 
     id: str
     user_id: str
-    token: str
+    token: str = field(repr=False)
     expires_at: datetime
 
 
@@ -81,13 +82,12 @@ def _issue(
     columns = {"epoch": users.c.epoch, **{name: literal(value, table.c[name].type) for name, value in values.items()}}
     source = select(*columns.values()).where(users.c.id == values["user_id"], access.able(), *where)
     source = source.with_for_update(read=True, of=[users] if also is None else [users, also])
-    if not replaces:
-        return scope.conn.execute(insert(table).from_select(list(columns), source)).rowcount == 1
     made = (postgresql.insert(table) if scope.on_postgresql else sqlite.insert(table)).from_select(list(columns), source)
-    renewed = {name: made.excluded[name] for name in columns if name not in ("id", "user_id", replaces)}
-    return scope.conn.execute(
-        made.on_conflict_do_update(index_elements=[table.c.user_id, table.c[replaces]], set_=renewed)
-    ).rowcount == 1
+    if replaces:
+        renewed = {name: made.excluded[name] for name in columns if name not in ("id", "user_id", replaces)}
+        made = made.on_conflict_do_update(index_elements=[table.c.user_id, table.c[replaces]], set_=renewed)
+    return scope.conn.execute(made.returning(table.c.id)).one_or_none() is not None
+
 
 
 def issue_session(

@@ -57,6 +57,7 @@ class Enrolled:
     user: User
     before: User | None
     joined: tuple[str, ...] = ()
+    origin: str = "manual"
     unknown_groups: tuple[str, ...] = ()
     unknown_manager: UserRef | None = None
     revoked: Mapping[str, int] | None = None
@@ -103,7 +104,7 @@ class Enrolled:
                 teller.event(Action.USER_ADOPTED, user.id, user.label)
             Changed(self.before, user).tell(teller, self.revoked)
         for name in self.joined:
-            teller.event(Action.MEMBERSHIP_ADDED, user.id, user.label, group=name)
+            teller.event(Action.MEMBERSHIP_ADDED, user.id, user.label, group=name, origin=self.origin)
 
 
 @dataclass
@@ -166,7 +167,7 @@ def _decide(batch: _Batch, wish: Wish) -> Enrolled:
         raise Reject("unknown_group", group=missing[0])
     person = _same_person(batch, wish)
     answer = _new(batch, wish) if person is None else _taken_over(batch, wish, person)
-    return replace(answer, unknown_groups=tuple(missing))
+    return replace(answer, unknown_groups=tuple(missing), origin=wish.origin)
 
 
 def _same_person(batch: _Batch, wish: Wish) -> User | None:

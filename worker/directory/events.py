@@ -51,13 +51,13 @@ class Action(StrEnum):
     MFA_DEVICES_REMOVED = "mfa_devices.removed"
     LAST_FACTOR_REMOVED = "last_factor.removed"
 
-    PASSWORD_CHANGED = "password.changed"
+    PASSWORD_CHANGED = "password.changed"  # noqa: S105 (no password)
     RECOVERY_ISSUED = "recovery.issued"
     RECOVERY_SENT = "recovery.sent"
     RECOVERY_LINK_SHOWN = "recovery.link_shown"
     RECOVERY_USED = "recovery.used"
     WELCOME_SENT = "welcome.sent"
-    PASSWORD_NOTICE_SENT = "password_notice.sent"
+    PASSWORD_NOTICE_SENT = "password_notice.sent"  # noqa: S105
     MANAGER_NOTICE_SENT = "manager_notice.sent"
     INVITATION_SENT = "invitation.sent"
     INVITATION_ACCEPTED = "invitation.accepted"

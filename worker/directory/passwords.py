@@ -36,11 +36,11 @@ _PHC = re.compile(
 
 
 class WeakPassword(ValueError):
-    """This password cannot be used."""
+    """The password cannot be used."""
 
 
 class BadHash(ValueError):
-    """This is not a password hash that Muster stores."""
+    """What was given is not a password hash that Muster stores."""
 
 
 def hash_password(text: str) -> str:
@@ -79,7 +79,7 @@ def verify(phc: str | None, text: str) -> bool:
         matches = _hasher().verify(phc or _nobodys(), _plain(text)[:LONGEST])
     except (VerificationError, InvalidHashError):
         return False
-    return matches and phc is not None
+    return matches and bool(phc)
 
 
 def _plain(text: str) -> str:

@@ -19,7 +19,13 @@ class RedisBell:
 
     def __init__(self, url: str, *, namespace: str = NAMESPACE) -> None:
         self.namespace = namespace
-        self._link = Link(url, event="bell", timeout=BELL_TIMEOUT_SECONDS, longest_pause=LONGEST_PAUSE_SECONDS)
+        self._link = Link(
+            url,
+            away="bell.unreachable",
+            back="bell.reachable",
+            timeout=BELL_TIMEOUT_SECONDS,
+            longest_pause=LONGEST_PAUSE_SECONDS,
+        )
         self._ring = self._link.script(RING)
         self._clear = self._link.script(CLEAR)
 
@@ -42,8 +48,10 @@ class RedisBell:
             return
 
     def trouble(self) -> str | None:
+        # A write that changes nothing, with a command of Redis 6.2: asks for the version, the role and our rights at once.
+        probe = f"{self.namespace}:muster:probe"
         try:
-            self._link.attempt(self._link.client.ping)
+            self._link.attempt(lambda: self._link.client.lmove(probe, probe))
         except Unreachable as error:
             return str(error)
         return None

@@ -34,8 +34,8 @@ class Unreachable(ConnectionClosed):
 class Outage:
     """Remembers that the server is away, so that not everybody has to find out, and that it was logged."""
 
-    def __init__(self, event: str, longest_pause: float) -> None:
-        self.event = event
+    def __init__(self, away: str, back: str, longest_pause: float) -> None:
+        self.away, self.back = away, back
         self.longest_pause = longest_pause
         self._lock = threading.Lock()
         self._pause = 0.0
@@ -63,7 +63,7 @@ class Outage:
             self._pause = min(self.longest_pause, self._pause * 2) or SHORTEST_PAUSE_SECONDS
             self._again_at = time.monotonic() + self._pause
         if first:
-            log.warning("%s.unreachable", self.event, extra={"error": type(error).__name__, "detail": str(error)})
+            log.warning(self.away, extra={"error": type(error).__name__, "detail": str(error)})
 
     def worked(self) -> None:
         """Note a success; the first after an outage is logged."""
@@ -72,13 +72,16 @@ class Outage:
         with self._lock:
             ended, self._pause = bool(self._pause), 0.0
         if ended:
-            log.info("%s.reachable", self.event)
+            log.info(self.back)
 
 
 class Link:
-    """One use of one Redis: a client with timeouts of its own and the memory of its outage."""
+    """One use of one Redis: a client with timeouts of its own and the memory of its outage.
 
-    def __init__(self, url: str, *, event: str, timeout: float, longest_pause: float) -> None:
+    `away` and `back` name the log events of an outage, `timeout` and `longest_pause` are in seconds.
+    """
+
+    def __init__(self, url: str, *, away: str, back: str, timeout: float, longest_pause: float) -> None:
         # An explicit empty retry: redis-py would re-send commands that the server has carried out already.
         self.client = redis.Redis.from_url(
             url,
@@ -87,7 +90,7 @@ class Link:
             socket_connect_timeout=timeout,
             health_check_interval=0,
         )
-        self.outage = Outage(event, longest_pause)
+        self.outage = Outage(away, back, longest_pause)
 
     def attempt(self, command: Callable[[], T]) -> T:
         """Carry out one command, outage or not. Raises Unreachable."""

@@ -49,7 +49,13 @@ class BlockingRedisBroker(DoorBroker, RedisBroker):
     """dramatiq's RedisBroker with other commands underneath: same messages, own bookkeeping of what is in hand (`scripts`)."""
 
     def __init__(self, url: str, *, namespace: str = NAMESPACE) -> None:
-        self.link = Link(url, event="queue", timeout=TIMEOUT_SECONDS, longest_pause=LONGEST_PAUSE_SECONDS)
+        self.link = Link(
+            url,
+            away="queue.unreachable",
+            back="queue.reachable",
+            timeout=TIMEOUT_SECONDS,
+            longest_pause=LONGEST_PAUSE_SECONDS,
+        )
         # dramatiq types its public functions, but not this constructor.
         RedisBroker.__init__(self, client=self.link.client, middleware=[], namespace=namespace)  # type: ignore[no-untyped-call]
         self._prepare()

@@ -1,0 +1,166 @@
+"""Real worker processes for the system tests: started, supervised, killed and frozen as an operator's machine would do it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from office import SECRET
+
+ROOT = Path(__file__).parents[1]
+
+WAIT_SECONDS = 60.0
+"""A guard against waiting for ever; what is waited for takes seconds at most."""
+
+GRACE_SECONDS = 12.0
+"""Longer than a worker's own grace: whoever lives on after it hangs."""
+
+CHILD = """
+import logging, sys
+from worker.process import run_worker
+from worker.settings import load
+logging.basicConfig(level="INFO", format="%(asctime)s %(process)d %(name)s %(message)s")
+sys.exit(run_worker(load(), threads=int(sys.argv[1])))
+"""
+
+PARENT = """
+import logging, sys
+from worker.supervisor import supervise
+logging.basicConfig(level="INFO", format="%(asctime)s %(process)d %(name)s %(message)s")
+sys.exit(supervise([sys.executable, *sys.argv[2:]], processes=int(sys.argv[1])))
+"""
+
+
+def environment(database_url: str, broker_url: str | None = None, **settings: str) -> dict[str, str]:
+    """The environment of a process of Muster; `settings` become MUSTER_* variables."""
+    chosen = {
+        "database_url": database_url,
+        "broker_url": broker_url or "",
+        "secret_key": SECRET,
+        "mail_from": "Muster <muster@example.org>",
+        "actors": "actors,drills",
+        **settings,
+    }
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("MUSTER_")}
+    variables = {f"MUSTER_{name.upper()}": value for name, value in chosen.items()}
+    return {**clean, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]), **variables}
+
+
+class Worker:
+    """One `muster worker` process, or (with `processes`) a supervisor and its children. A context manager.
+
+    `fault` is a plan for `worker.faultpoints`, such as "claimed:1:kill".
+    """
+
+    def __init__(
+        self,
+        database_url: str,
+        broker_url: str | None = None,
+        *,
+        log: Path,
+        processes: int = 0,
+        threads: int = 2,
+        fault: str = "",
+        **settings: str,
+    ) -> None:
+        command = ["-c", CHILD, str(threads)]
+        if processes:
+            command = ["-c", PARENT, str(processes), *command]
+        variables = environment(database_url, broker_url, **settings) | {"MUSTER_FAULT_AT": fault}
+        self.log = log
+        with log.open("ab") as file:
+            self.process = subprocess.Popen(
+                [sys.executable, *command], env=variables, stdin=subprocess.DEVNULL, stdout=file, stderr=file, cwd=log.parent
+            )
+        self.supervises = bool(processes)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def children(self) -> list[int]:
+        """The pids of the living children."""
+        found = ps("-o", "pid=,stat=", "--ppid", str(self.pid))
+        return [int(row[0]) for row in found if not row[1].startswith("Z")]
+
+    def wait_until_up(self, count: int = 1) -> None:
+        """Wait until so many processes have said in all that they work."""
+        until(lambda: self.said("worker.started") >= count, f"{count} workers up")
+
+    def said(self, event: str) -> int:
+        """How often an event stands in the log."""
+        return self.log.read_text(errors="replace").count(event)
+
+    def wait(self, seconds: float = WAIT_SECONDS) -> int:
+        """Wait for the end; the exit code, negative for a signal."""
+        return self.process.wait(seconds)
+
+    def kill(self) -> None:
+        """kill -9, and wait until it is gone."""
+        self.process.kill()
+        self.process.wait()
+
+    def freeze(self) -> None:
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
+    def stop(self) -> int:
+        """SIGTERM, and after a grace kill -9 for it and its children; the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.terminate()
+            try:
+                self.process.wait(GRACE_SECONDS)
+            except subprocess.TimeoutExpired:
+                for pid in [*self.children(), self.pid]:
+                    kill(pid)
+                self.process.wait()
+        return self.process.returncode
+
+
+def ps(*options: str) -> list[list[str]]:
+    """What `ps` says, one list of words a line."""
+    said = subprocess.run(["ps", *options], capture_output=True, text=True, check=False).stdout
+    return [line.split() for line in said.splitlines() if line.strip()]
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that ended and was not collected does not."""
+    return any(not row[0].startswith("Z") for row in ps("-o", "stat=", "-p", str(pid)))
+
+
+def kill(pid: int) -> None:
+    """kill -9 one process, if it is still there."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def until(condition: Callable[[], Any], what: str = "", seconds: float = WAIT_SECONDS) -> float:
+    """Wait until the condition holds; the seconds that took. AssertionError saying `what` was waited for."""
+    begin = time.monotonic()
+    while not condition():
+        assert time.monotonic() - begin < seconds, f"waited {seconds:.0f} s for: {what}"
+        time.sleep(0.02)
+    return time.monotonic() - begin
+
+
+def count(rows: Sequence[Mapping[str, Any]], name: str) -> dict[Any, int]:
+    """How often each value of a column occurs."""
+    counts: dict[Any, int] = {}
+    for row in rows:
+        counts[row[name]] = counts.get(row[name], 0) + 1
+    return dict(sorted(counts.items()))

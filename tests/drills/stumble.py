@@ -1,0 +1,20 @@
+"""A drill: fail a number of times, then leave one line in the audit trail."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from worker import Context, Payload, job
+
+
+class Stumble(Payload):
+    name: str
+    times: int = 1
+
+
+@job(base=timedelta(seconds=1), cap=timedelta(seconds=2))
+def stumble(ctx: Context, ask: Stumble) -> Mapping[str, Any]:
+    if ctx.task.attempts < ask.times:
+        raise RuntimeError("stumbled")
+    ctx.event("stumble.over", None, ask.name)
+    return {"changed": True}

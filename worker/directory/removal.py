@@ -1,0 +1,92 @@
+"""Deleting a person for good: the rows, the personal data in the trail and in the ledger; what stays are digests."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import delete, or_, select, update
+
+from worker import ledger
+from worker.bulk import update_rows
+from worker.directory import access, graves
+from worker.directory.accounts import User
+from worker.directory.events import Action
+from worker.jobs import NameKind, UserRef
+from worker.scope import Scope
+from worker.tables import event, invitation, users
+
+# What the trail keeps of an event once the person is gone: facts that say nothing about who it was.
+_KEPT = frozenset({"active", "group", "origin", "revoked", "application", "changed"})
+
+
+def pseudonym(user_id: str) -> str:
+    """Return the name under which the trail keeps a deleted person: the end of the id, which is chance."""
+    return f"deleted-{user_id[-12:]}"
+
+
+def was_deleted(scope: Scope, ref: UserRef) -> bool:
+    """Whether `ref` names somebody who was deleted."""
+    grave = graves.find(scope, [ref.name]).get(ref.name)
+    return grave is not None and not grave.renamed
+
+
+def stop_jobs(scope: Scope, subject: str | None, *, keep: str) -> int:
+    """Cancel everything that is still to be done for this line, but the job `keep`. Before the person's row is locked."""
+    return 0 if subject is None else ledger.cancel_unfinished(scope, subject, by="delete_user", keep=keep)
+
+
+def erase(scope: Scope, user: User, subject: str | None) -> dict[str, int]:
+    """Delete an account whose row is locked; returns the credentials ended, by kind. The caller has asked `refusals`.
+
+    Its names are never given again, its reports have no manager, and neither the trail nor the ledger says who it was.
+    """
+    conn = scope.conn
+    counts = access.cut(scope, [user.id])[user.id]
+    names = [(NameKind.USERNAME, user.username)]
+    if user.external_id is not None:
+        names.append((NameKind.EXTERNAL_ID, user.external_id))
+    graves.bury(scope, user.id, names, user.start_date or user.created_at.date())
+    conn.execute(
+        update(users)
+        .where(users.c.manager == user.id)
+        .values(manager=None, version=users.c.version + 1, updated_at=scope.now)
+    )
+    _forget_invitations(scope, user)
+    _pseudonymise(scope, user)
+    conn.execute(delete(users).where(users.c.id == user.id))
+    if subject is not None:
+        ledger.scrub_person(scope, subject)
+    return counts
+
+
+def _forget_invitations(scope: Scope, user: User) -> None:
+    """Delete the invitations that made or were sent to this account; open ones to a shared address are another's."""
+    mine = invitation.c.user_id == user.id
+    if user.email_folded is not None:
+        sent = (invitation.c.email_folded == user.email_folded) & (invitation.c.state != "open")
+        mine = or_(mine, sent)
+    scope.conn.execute(delete(invitation).where(mine))
+
+
+def _pseudonymise(scope: Scope, user: User) -> None:
+    """Replace the person in the audit trail, as the one it happened to and as the one who did it."""
+    conn, name = scope.conn, pseudonym(user.id)
+    told = conn.execute(
+        select(event.c.id, event.c.action, event.c.data).where(event.c.target == user.id).order_by(event.c.id)
+    ).all()
+    usernames = {user.username}
+    for row in told:
+        if row.action == Action.USER_RENAMED:
+            usernames.update((row.data or {}).get("username") or ())
+    update_rows(
+        conn, event,
+        [{"id": row.id, "target_name": name, "why": None, "data": _impersonal(row.data or {})} for row in told],
+    )  # fmt: skip
+    for column in (event.c.actor, event.c.on_behalf_of):
+        conn.execute(update(event).where(column.in_(sorted(usernames))).values({column.name: name}))
+
+
+def _impersonal(data: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {key: value for key, value in data.items() if key in _KEPT}
+    changes = data.get("changes")
+    return kept | {"changes": sorted(changes)} if isinstance(changes, Mapping) else kept
+
