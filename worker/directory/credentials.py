@@ -319,8 +319,13 @@ def set_password(scope: Scope, user: User, password_hash: str, *, end_sessions: 
     checked = passwords.check_hash(password_hash)
     if checked == user.password_hash:
         return None
-    values = {"password_hash": checked, "password_changed_at": scope.now, "updated_at": scope.now}
-    scope.conn.execute(update(users).where(users.c.id == user.id).values(values, version=users.c.version + 1))
+    scope.conn.execute(
+        update(users)
+        .where(users.c.id == user.id)
+        .values(
+            password_hash=checked, password_changed_at=scope.now, updated_at=scope.now, version=users.c.version + 1
+        )
+    )
     if end_sessions:
         return access.cut(scope, [user.id], kinds=access.PASSWORD_BOUND)[user.id]
     ended = access.end(scope, access.RECOVERY, access.RECOVERY.table.c.user_id == user.id)

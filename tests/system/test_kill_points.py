@@ -1,0 +1,163 @@
+"""A worker killed with -9 at every point of the way leaves nothing or everything, for each shape of job, on both databases."""
+
+import re
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from crew import Worker, until
+from office import Office
+from servers import RedisServer
+from sqlalchemy import update
+
+from worker.mail.catcher import Catcher
+from worker.queue import open_bell
+from worker.tables import job
+
+SINGLE_AND_BULK = ["noted", "claimed", "handled", "before_commit", "committed"]
+EDGE = ["gated", "leased", "handing_over", "carried", "settled"]
+KILLED = -9
+
+HEALS_SECONDS = 20.0
+"""The survivor finds the dead within its first round; the rest is a busy machine."""
+
+Hire = Callable[..., Worker]
+
+
+@pytest.fixture
+def broker(request: pytest.FixtureRequest, database_url: str) -> str | None:
+    """A Redis beside PostgreSQL; beside SQLite the queue lives in the process."""
+    return None if database_url.startswith("sqlite") else request.getfixturevalue("broker_url")
+
+
+@pytest.fixture
+def front(database_url: str, broker: str | None) -> Iterator[Office]:
+    """The door through which the test submits, at the real time, with a bell that workers hear."""
+    office = Office(database_url, actors=("actors", "drills"), **({"broker_url": broker} if broker else {}))
+    office.app.clock = office.keeper.clock = lambda: datetime.now(UTC)
+    office.keeper.resign()
+    office.app.bell = open_bell(broker)
+    yield office
+    office.close()
+
+
+@pytest.fixture
+def hire(database_url: str, broker: str | None, tmp_path: Path) -> Iterator[Hire]:
+    """Start worker processes on the database of the test."""
+    hired: list[Worker] = []
+
+    def start(**options: Any) -> Worker:
+        worker = Worker(database_url, broker, log=tmp_path / f"log-{len(hired)}", **options)
+        hired.append(worker)
+        return worker
+
+    yield start
+    for worker in hired:
+        worker.stop()
+
+
+def in_flight(front: Office) -> list[dict[str, Any]]:
+    return [row for row in front.jobs() if row["finished_at"] is None]
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("shape", ["single", "bulk"])
+def test_directory_jobs_leave_nothing_or_everything(front: Office, hire: Hire, shape: str) -> None:
+    for number, point in enumerate(SINGLE_AND_BULK):
+        names = [f"{point}-{n}".replace("_", "-") for n in range(3)]
+        for name in names:
+            if shape == "single":
+                front.submit("create_group", {"group": name})
+            else:
+                front.submit("create_user", {"username": name})
+        victim = hire(fault=f"{point}:1:kill")
+        assert victim.wait() == KILLED, point
+        rows = [row for row in front.jobs() if row["finished_at"] is None]
+        made = front.rows("groups" if shape == "single" else "users")
+        events = [row for row in front.rows("event") if row["target_name"] in names]
+        if point == "committed":
+            assert not rows
+            assert len(made) == len(front.jobs())
+            assert len(events) == len(names)
+        else:
+            assert [row["state"] for row in rows] == ["queued"] * 3, point
+            assert len(made) == 3 * number
+            assert not events
+        survivor = hire()
+        until(lambda: not in_flight(front), f"the jobs killed at {point}", seconds=HEALS_SECONDS)
+        assert survivor.stop() == 0
+        ended = front.jobs()[-3:]
+        assert [(row["state"], row["crashes"]) for row in ended] == [("succeeded", int(point != "committed"))] * 3
+        told = sorted(row["target_name"] for row in front.rows("event") if row["target_name"] in names)
+        assert told == sorted(names)
+        assert not front.rows("batch")
+
+
+@pytest.mark.timeout(180)
+def test_mails_are_sent_once_or_their_fate_is_called_unknown(front: Office, hire: Hire) -> None:
+    with Catcher() as catcher:
+        for point in EDGE:
+            name, before = f"killed-{point.replace('_', '-')}", len(catcher.mails)
+            front.submit("create_user", {"username": name, "email": f"{name}@example.com", "name": name})
+            front.runner.run("create_user", urgent=False)
+            mail = front.submit("send_recovery_email", {"user": name})
+            assert hire(fault=f"{point}:1:kill", smtp_url=catcher.url).wait() == KILLED, point
+            after_gate = front.jobs()[-1]
+            assert after_gate["state"] == {"gated": "leased", "leased": "leased", "settled": "succeeded"}.get(
+                point, "handing_over"
+            )
+            survivor = hire(smtp_url=catcher.url)
+            if point in ("handing_over", "carried"):
+                until(lambda: front.ended(mail).state == "unknown", f"{point}: unknown", seconds=HEALS_SECONDS)
+                assert front.ended(mail).reason == "outcome_unknown"
+                survivor.wait_until_up()
+                until(lambda: front.rows("worker"), "the survivor on the list")
+                assert rest_of(front, mail) > 14 * 60
+                copies = len(catcher.mails) - before
+                assert copies <= 1 if point == "handing_over" else copies == 1
+                let_rest_pass(front, mail)
+            until(lambda: front.ended(mail).state == "succeeded", f"the mail killed at {point}", seconds=HEALS_SECONDS)
+            assert survivor.stop() == 0
+            ids = [message_id(caught.message) for caught in catcher.mails[before:]]
+            assert set(ids) == {front.ended(mail).result["message_id"]}, point
+            assert len(ids) == (2 if point == "carried" else 1), point
+            sent = [row for row in front.events(name) if row["action"] == "recovery.sent"]
+            assert len(sent) == 1
+
+
+def rest_of(front: Office, job_id: str) -> float:
+    """The seconds until the keeper decides about a mail of unknown fate."""
+    [row] = front.rows("job", id=job_id)
+    rest: float = (row["lease_until"] - datetime.now(UTC)).total_seconds()
+    return rest
+
+
+def let_rest_pass(front: Office, job_id: str) -> None:
+    """Turn the clock by the rest that an unknown outcome is given."""
+    with front.scope() as scope:
+        scope.conn.execute(update(job).where(job.c.id == job_id).values(lease_until=scope.now))
+
+
+def message_id(message: bytes) -> str:
+    found = re.search(rb"^message-id:\s*(\S+)", message, re.IGNORECASE | re.MULTILINE)
+    assert found is not None
+    return found.group(1).decode()
+
+
+@pytest.mark.timeout(120)
+def test_a_job_that_kills_its_worker_is_given_up_after_three_and_takes_no_neighbour_along(
+    front: Office, hire: Hire
+) -> None:
+    crew = hire(processes=2)
+    crew.wait_until_up(2)
+    killer = front.submit("blast", {"name": "killer"})
+    neighbours = [front.submit("create_group", {"group": f"neighbour-{n}"}) for n in range(5)]
+    until(lambda: not in_flight(front), "all jobs to end")
+    given_up = front.ended(killer)
+    assert (given_up.state, given_up.reason) == ("failed", "worker_killed")
+    assert [front.ended(job_id).state for job_id in neighbours] == ["succeeded"] * 5
+    assert len([row for row in front.rows("attempt", job=killer) if row["outcome"] == "crash"]) == 3
+    crew.wait_until_up(5)
+    assert len(crew.children()) == 2

@@ -1,0 +1,126 @@
+"""`muster up`, `muster worker` and `muster demo`: the commands that work."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from worker.cli import desk
+from worker.cli.errors import BAD_INPUT, UNREACHABLE
+
+THREADS = 4
+MAIL_THREADS = 2
+GRACE_SECONDS = 10.0
+"""Between SIGTERM and SIGKILL for a worker process; container runtimes give as much."""
+
+
+@click.command()
+@click.option("--processes", type=click.IntRange(1, 256), default=1, show_default=True, help="Worker processes.")
+@click.option("--threads", type=click.IntRange(1, 64), default=THREADS, show_default=True,
+              help="Threads of each for directory jobs; one more serves urgent jobs alone.")  # fmt: skip
+@click.option("--mail-threads", type=click.IntRange(1, 64), default=MAIL_THREADS, show_default=True,
+              help="Threads of each for mails and what else reaches outside.")  # fmt: skip
+@click.option("--queues", metavar="A,B", help="Serve these queues alone, such as mail. [default: all]")
+@click.option("--child", is_flag=True, hidden=True)
+def worker(processes: int, threads: int, mail_threads: int, queues: str | None, child: bool) -> None:
+    """Run worker processes until SIGTERM or Ctrl-C, and start again what dies."""
+    wanted = [queue.strip() for queue in queues.split(",") if queue.strip()] if queues else None
+    if child:
+        from worker.process import run_worker
+        from worker.settings import WrongSettings
+        from worker.supervisor import EXIT_REFUSED
+
+        try:
+            settings = desk.read_settings()
+        except WrongSettings as error:
+            click.echo(str(error), err=True)
+            raise SystemExit(EXIT_REFUSED) from None
+        _log(settings.log_level)
+        raise SystemExit(run_worker(settings, threads=threads, mail_threads=mail_threads, queues=wanted))
+    _check(wanted)
+    from worker.supervisor import EXIT_REFUSED, supervise
+
+    command = [sys.executable, "-m", "worker", "worker", "--child", "--threads", str(threads), "--mail-threads",
+               str(mail_threads), *(["--queues", ",".join(wanted)] if wanted else [])]  # fmt: skip
+    _log(desk.read_settings().log_level)
+    code = supervise(command, processes=processes, grace=GRACE_SECONDS)
+    raise SystemExit(BAD_INPUT if code == EXIT_REFUSED else code)
+
+
+def _check(queues: Sequence[str] | None) -> None:
+    """Say at once what no child could work with: settings, database, schema, key, queue server, names of queues."""
+    with desk.opened() as app:
+        known = sorted({kind.policy.queue for kind in app.registry})
+        if unknown := sorted(set(queues or ()) - set(known)):
+            raise click.UsageError(f"No job uses the queue {unknown[0]}; there are {', '.join(known)}.")
+        if trouble := app.bell.trouble():
+            click.echo(f"The queue cannot be reached. Check MUSTER_BROKER_URL and that the server runs. ({trouble})", err=True)
+            raise SystemExit(UNREACHABLE)
+
+
+@click.command()
+@click.option("--threads", type=click.IntRange(1, 64), default=THREADS, show_default=True, help="Threads for directory jobs.")
+def up(threads: int) -> None:
+    """Run Muster in this one process until Ctrl-C: the embedded service."""
+    from worker.app import App
+    from worker.process import Staff
+    from worker.screen import card, say
+
+    settings = desk.read_settings()
+    _log(settings.log_level)
+    app = App(settings, pool_size=threads + MAIL_THREADS + 4)
+    try:
+        with Staff(app, threads=threads, mail_threads=MAIL_THREADS):
+            say("Muster is up. Ctrl-C ends it.")
+            card({"database": _without_password(settings.database_url),
+                  "queue": _without_password(settings.broker_url or "in this process"),
+                  "mails go to": _without_password(str(settings.mail_destination or "nowhere: MUSTER_SMTP_URL is not set"))})
+            sys.stdout.flush()
+            until_stopped()
+            say("Finishing what is in hand …")
+    finally:
+        app.close()
+
+
+def until_stopped() -> None:
+    """Wait for SIGTERM or Ctrl-C."""
+    import signal
+    import threading
+
+    asked = threading.Event()
+    before = {number: signal.signal(number, lambda *_: asked.set()) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        asked.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _without_password(url: str) -> str:
+    import re
+
+    return re.sub(r"://[^/@]*@", "://…@", url)
+
+
+def _log(level: str) -> None:
+    """Log to standard error, one line an event: static names first, then the ids that go with them."""
+    import logging
+
+    from worker.cli.logs import Lines
+
+    handler = logging.StreamHandler()
+    handler.setFormatter(Lines())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.getLogger("worker").setLevel(level.upper())
+
+
+@click.command()
+@click.option("--dir", "folder", type=click.Path(file_okay=False, path_type=Path),
+              help="Work in this folder. [default: a fresh one, named at the end]")  # fmt: skip
+@click.option("--stay", is_flag=True, help="Go on serving until Ctrl-C, as `muster up` does.")
+def demo(folder: Path | None, stay: bool) -> None:
+    """Show Muster at work: a feed of joiners, movers and leavers, from the first message to the mails."""
+    from worker.demo.show import run
+
+    raise SystemExit(run(folder, until_stopped if stay else None))
