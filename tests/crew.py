@@ -6,10 +6,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-from office import SECRET
+from office import SECRET, Office
+
+from worker.queue import open_bell
 
 ROOT = Path(__file__).parents[1]
 
@@ -18,22 +21,6 @@ WAIT_SECONDS = 60.0
 
 GRACE_SECONDS = 12.0
 """Longer than a worker's own grace: whoever lives on after it hangs."""
-
-CHILD = """
-import logging, sys
-from worker.process import run_worker
-from worker.settings import load
-logging.basicConfig(level="INFO", format="%(asctime)s %(process)d %(name)s %(message)s")
-sys.exit(run_worker(load(), threads=int(sys.argv[1])))
-"""
-
-PARENT = """
-import logging, sys
-from worker.supervisor import supervise
-logging.basicConfig(level="INFO", format="%(asctime)s %(process)d %(name)s %(message)s")
-sys.exit(supervise([sys.executable, *sys.argv[2:]], processes=int(sys.argv[1])))
-"""
-
 
 def environment(database_url: str, broker_url: str | None = None, **settings: str) -> dict[str, str]:
     """The environment of a process of Muster; `settings` become MUSTER_* variables."""
@@ -67,9 +54,8 @@ class Worker:
         fault: str = "",
         **settings: str,
     ) -> None:
-        command = ["-c", CHILD, str(threads)]
-        if processes:
-            command = ["-c", PARENT, str(processes), *command]
+        command = ["-m", "worker", "worker", "--threads", str(threads)]
+        command += ["--processes", str(processes)] if processes else ["--child"]
         variables = environment(database_url, broker_url, **settings) | {"MUSTER_FAULT_AT": fault}
         self.log = log
         with log.open("ab") as file:
@@ -128,6 +114,56 @@ class Worker:
                     kill(pid)
                 self.process.wait()
         return self.process.returncode
+
+
+class Crew:
+    """All workers that one test hires, each with a log of its own."""
+
+    def __init__(self, database_url: str, broker_url: str | None, folder: Path) -> None:
+        self.database_url, self.broker_url, self.folder = database_url, broker_url, folder
+        self.workers: list[Worker] = []
+
+    def hire(self, *, up: int = 1, **options: Any) -> Worker:
+        """Start one (see Worker) and wait until so many processes of it work; 0: do not wait."""
+        worker = Worker(self.database_url, self.broker_url, log=self.folder / f"log-{len(self.workers)}", **options)
+        self.workers.append(worker)
+        if up:
+            worker.wait_until_up(up)
+        return worker
+
+    def stop(self) -> None:
+        """End them all."""
+        for worker in self.workers:
+            worker.stop()
+
+
+def front_office(database_url: str, broker_url: str | None, **settings: Any) -> Office:
+    """The door of a test: submits at the real time and rings for workers in other processes."""
+    settings = {"actors": ("actors", "drills"), "broker_url": broker_url, **settings}
+    office = Office(database_url, **settings)
+    office.keeper.resign()  # the test's own process does no work
+    office.app.clock = real_time
+    office.app.bell = open_bell(broker_url)
+    return office
+
+
+def real_time() -> datetime:
+    return datetime.now(UTC)
+
+
+def unfinished(office: Office) -> list[dict[str, Any]]:
+    """The jobs that have not ended."""
+    return [row for row in office.jobs() if row["finished_at"] is None]
+
+
+def all_done(office: Office, what: str, seconds: float = WAIT_SECONDS) -> float:
+    """Wait until every job has ended; the seconds that took."""
+    return until(lambda: not unfinished(office), what, seconds)
+
+
+def told(office: Office, action: str) -> list[str]:
+    """The names in the audit trail of one action, sorted: each effect of a drill leaves one."""
+    return sorted(str(row["target_name"]) for row in office.rows("event", action=action))
 
 
 def ps(*options: str) -> list[list[str]]:

@@ -1,6 +1,6 @@
 """A small office for tests: a database, the real intake, runners and keeper, a clock to turn, and a world of people."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,7 +11,7 @@ from sqlalchemy import select
 from worker.app import App
 from worker.directory.users import User
 from worker.intake import Acceptance, Request
-from worker.jobs import URGENT, UserRef
+from worker.jobs import URGENT, Kind, Registry, UserRef
 from worker.scope import Scope
 from worker.settings import Settings
 from worker.tables import job, metadata
@@ -52,12 +52,15 @@ class _Quiet:
 class Office:
     """Submits through the real intake and runs the real runners, in the test's own thread."""
 
-    def __init__(self, database_url: str, **settings: Any) -> None:
+    def __init__(self, database_url: str, *, kinds: Iterable[Kind] = (), **settings: Any) -> None:
+        """`kinds`: known to this office besides the real ones."""
         values = {"secret_key": SECRET, "mail_from": "Muster <muster@example.org>", **settings}
         self.settings = Settings(database_url=database_url, **values)
         self.now = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
         self.bell = _Quiet()
         self.app = App(self.settings, clock=lambda: self.now, bell=self.bell)
+        if kinds:
+            self.app.registry = _with(self.app.registry, kinds)
         self.runner = self.app.runner()
         self.edge = self.app.edge()
         self.keeper = self.app.keeper(lambda: self.runner.in_hand | self.edge.in_hand)
@@ -162,6 +165,14 @@ class Office:
     def close(self) -> None:
         """Close connections."""
         self.app.close()
+
+
+def _with(registry: Registry, kinds: Iterable[Kind]) -> Registry:
+    """A registry of this office's own, so that a test's kinds are nobody else's."""
+    own = Registry()
+    for kind in (*registry, *kinds):
+        own.add(kind)
+    return own
 
 
 __all__ = ["SECRET", "URGENT", "Ended", "Office"]

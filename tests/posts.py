@@ -32,7 +32,7 @@ def mailing(database_url: str, folder: Path, **settings: Any) -> Iterator[Office
 def sent(folder: Path) -> list[EmailMessage]:
     """Return the mails in a folder."""
     return [
-        email.message_from_bytes(path.read_bytes(), policy=email.policy.default)  # type: ignore[misc]
+        email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
         for path in sorted(folder.glob("*.eml"))
     ]
 

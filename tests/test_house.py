@@ -12,15 +12,16 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"settings", "outcomes", "states", "ids", "redact", "scope", "jobs", "errand", "faultpoints"}),
+    frozenset({"settings", "outcomes", "states", "ids", "redact", "scope", "jobs", "errand", "faultpoints",
+               "screen", "logs"}),
     frozenset({"tables", "database", "bulk", "migrate"}),
     frozenset({"ledger", "lines", "directory"}),
     frozenset({"context", "intake", "queue"}),
-    frozenset({"mail", "runner", "edge", "keeper", "telemetry"}),
+    frozenset({"mail", "runner", "edge", "keeper", "telemetry", "listing", "messages", "pages"}),
     frozenset({"feeds"}),
     frozenset({"api", "scim", "console"}),
-    frozenset({"app", "supervisor", "process"}),
-    frozenset({"cli", "demo", "doctor", "__main__"}),
+    frozenset({"app", "supervisor", "process", "dryrun"}),
+    frozenset({"cli", "demo", "doctor", "refusals", "reference", "__main__"}),
 )
 """The one way through worker/: a module imports from its own line and the lines above, never from below.
 

@@ -95,8 +95,10 @@ class App:
 
     def ring(self, kind: str, urgent: bool) -> None:
         """Ring for due work of a kind; losing it costs a second."""
-        if kind in self.registry:
-            self.bell.ring(kind, URGENT if urgent else self.registry[kind].policy.queue)
+        found = self.registry.get(kind)
+        if found is not None:
+            # Urgent mails have their own threads' attention first; a slow relay must not stall the urgent thread.
+            self.bell.ring(kind, URGENT if urgent and found.shape != "edge" else found.policy.queue)
 
     @property
     def bell(self) -> "Bell":

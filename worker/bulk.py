@@ -88,7 +88,7 @@ def array_text(kind: TypeEngine[Any], values: Sequence[Any]) -> str:
     elif isinstance(kind, (Moment, Date)):
         # Most rows of a batch share one instant; format each only once.
         known: dict[Any, str] = {}
-        texts = [None if v is None else known.get(v) or known.setdefault(v, v.isoformat()) for v in values]
+        texts = [None if v is None else known.get(v) or known.setdefault(v, _zoned(v).isoformat()) for v in values]
     elif isinstance(kind, Boolean):
         texts = [None if value is None else ("t" if value else "f") for value in values]
     else:
@@ -100,12 +100,19 @@ def array_text(kind: TypeEngine[Any], values: Sequence[Any]) -> str:
     return "{" + ",".join("NULL" if text is None else f'"{_escaped(text)}"' for text in texts) + "}"
 
 
+def _zoned(value: Any) -> Any:
+    """Refuse an instant without a zone, as `tables.Moment` does: it could mean any of 38."""
+    if isinstance(value, datetime) and value.tzinfo is None:
+        raise ValueError(f"a time without a zone cannot be stored: {value!r}")
+    return value
+
+
 def _escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
 def _from_json(columns: Sequence[Column[Any]], rows: Rows, name: str) -> FromClause:
-    packed = json.dumps([[_json(row.get(col.name)) for col in columns] for row in rows], ensure_ascii=False)
+    packed = json.dumps([[_json(col.type, row.get(col.name)) for col in columns] for row in rows], ensure_ascii=False)
     each = func.json_each(bindparam(f"{name}_rows", packed, type_=Text())).table_valued("value", name=f"{name}_raw")
     picked = [
         _typed(col, func.json_extract(each.c.value, f"$[{position}]")).label(col.name)
@@ -120,14 +127,14 @@ def _typed(col: Column[Any], extracted: Any) -> Any:
     return type_coerce(extracted, Text())
 
 
-def _json(value: Any) -> Any:
+def _json(kind: TypeEngine[Any], value: Any) -> Any:
     """A value as SQLite will store it, inside a JSON array."""
+    if isinstance(kind, JSON):
+        return None if value is None else json.dumps(value, ensure_ascii=False)
     if isinstance(value, datetime):
-        return moment_text(value)
+        return moment_text(_zoned(value))
     if isinstance(value, date):
         return value.isoformat()
-    if isinstance(value, (dict, list, tuple)):
-        return json.dumps(value, ensure_ascii=False)
     return value
 
 

@@ -119,6 +119,11 @@ class Item(Generic[P]):
         self.notes = Notes()
         self.answer = Retried(at, "retry", why)
 
+    def snooze(self, until: datetime, why: str) -> None:
+        """Put off, for this item alone: counts no attempt, and lets the person's next job go meanwhile."""
+        self.notes = Notes()
+        self.answer = Snoozed(until, why)
+
     def event(self, action: str, target: str | None, name: str | None, **data: Any) -> None:
         """Add a line to the audit trail for this item."""
         self.notes.event(action, target, name, **data)

@@ -271,7 +271,9 @@ def _events(scope: Scope, job_id: str) -> list[dict[str, Any]]:
 
 
 def _followed(scope: Scope, job_id: str) -> list[dict[str, Any]]:
-    rows = scope.conn.execute(select(job).where(job.c.parent == job_id).order_by(job.c.id))
+    rows = scope.conn.execute(select(job).where(job.c.parent == job_id).order_by(job.c.id)).all()
+    names = listing.abouts(scope.conn, [row.payload for row in rows])
     return [
-        {"kind": row.kind, "about": listing.about(row.payload), "run_at": row.run_at, "payload": row.payload} for row in rows
+        {"kind": row.kind, "about": name, "run_at": row.run_at, "payload": row.payload}
+        for row, name in zip(rows, names, strict=True)
     ]

@@ -1,5 +1,6 @@
 """Carries jobs outside: a gate in one transaction, the call in none, the settling in a fenced third."""
 
+import contextlib
 import logging
 import uuid
 from collections.abc import Callable
@@ -10,12 +11,12 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from worker import errand as errands
-from worker import faultpoints, ledger
-from worker.context import Answer, Cancelled, Context, Done, Rejected, Retried, turned_down
-from worker.database import Database
+from worker import faultpoints, ledger, lines
+from worker.context import Answer, Cancelled, Context, Done, Rejected, Retried, Snoozed, turned_down
+from worker.database import Busy, Database, Unreachable
 from worker.errand import Deferred, EdgeFailure, Errand, LeaseLost, Receipt, Refused, Unavailable
 from worker.jobs import Kind, Registry
-from worker.outcomes import Reject, Retry, Snooze, reason_text
+from worker.outcomes import REASONS, Reject, Retry, Snooze, reason_text
 from worker.redact import redact
 from worker.runner import Clock, Ring
 from worker.scope import Scope
@@ -24,6 +25,8 @@ from worker.states import State
 from worker.tables import job
 
 log = logging.getLogger(__name__)
+
+Passed = list[tuple[Work, Errand, str]]
 
 # From the gate to the handing over: connect, TLS, envelope. Whoever takes longer has lost the job.
 LEASE = timedelta(seconds=90)
@@ -93,6 +96,11 @@ class EdgeRunner:
         try:
             for work, errand, lease in self._gate(kind, note_id, ids):
                 self._carry(kind, work, errand, lease)
+        except (Busy, Unreachable):
+            # What was leased comes back with its lease; a note that cannot be taken away now is the keeper's.
+            with contextlib.suppress(Busy, Unreachable), self.database.write() as conn:
+                ledger.drop_note(self.scope(conn), note_id)
+            raise
         finally:
             self.in_hand.discard(note_id)
         if more:
@@ -105,10 +113,39 @@ class EdgeRunner:
 
     # ------------------------------------------------------------------------------------------------- gate
 
-    def _gate(self, kind: Kind, note_id: str, ids: list[str]) -> list[tuple[Work, Errand, str]]:
-        """Let every job through the gate in one transaction: refused and finished there, or leased to us."""
+    def _gate(self, kind: Kind, note_id: str, ids: list[str]) -> Passed:
+        """Let every job through the gate; if they do not get through together, one by one."""
+        try:
+            return self._pass(kind, ids, note_id)
+        except (Busy, Unreachable):
+            raise
+        except Exception as error:
+            log.warning("gate.split", extra={"kind": kind.name, "jobs": len(ids), "fault": type(error).__name__})
+        passed: Passed = []
+        for job_id in ids:
+            try:
+                passed += self._pass(kind, [job_id])
+            except (Busy, Unreachable):
+                raise
+            except Exception as error:
+                self._note_fault(kind, job_id, error)
+        self.database.transact(lambda conn: ledger.drop_note(self.scope(conn), note_id))
+        return passed
 
-        def pass_gate(conn: Connection) -> tuple[list[tuple[Work, Errand, str]], Rung]:
+    def _note_fault(self, kind: Kind, job_id: str, error: Exception) -> None:
+        def work(conn: Connection) -> Rung:
+            scope = self.scope(conn)
+            works = [work_of(row) for row in ledger.claim(scope, [job_id])]
+            for one in works:
+                one.answer = fault_answer(error, one.row)
+            return self._settle(scope, kind, works)
+
+        self._ring(self.database.transact(work))
+
+    def _pass(self, kind: Kind, ids: list[str], note_id: str | None = None) -> Passed:
+        """Let these through the gate in one transaction: refused and finished there, or leased to us."""
+
+        def pass_gate(conn: Connection) -> tuple[Passed, Rung]:
             scope = self.scope(conn)
             works = [work_of(row) for row in ledger.claim(scope, ids)]
             passed = []
@@ -125,7 +162,8 @@ class EdgeRunner:
                     )
             refused = [work for work in works if work.answer is not None]
             rung = self._settle(scope, kind, refused)
-            ledger.drop_note(scope, note_id)
+            if note_id is not None:
+                ledger.drop_note(scope, note_id)
             return passed, rung
 
         passed, rung = self.database.transact(pass_gate)
@@ -138,6 +176,7 @@ class EdgeRunner:
         frozen: dict[str, Any] = {
             "message_id": str(uuid.uuid4()), "date": scope.now.isoformat(), **(work.row.frozen or {})
         }
+        frozen.pop("handed", None)  # that was an earlier try, which the relay answered
         if work.row.deadline is not None and work.row.deadline <= scope.now:
             life = str(kind.policy.life)
             work.answer = Cancelled("expired", reason_text("expired", {"life": life}))
@@ -151,9 +190,11 @@ class EdgeRunner:
                 errand: Errand = kind.handler(ctx, work.ask)
         except Reject as reject:
             work.answer = turned_down(reject.code, reject.text)
-        except (Retry, Snooze) as later:
-            wait = later.until - scope.now if isinstance(later, Snooze) else later.after
-            work.answer = Retried(None if wait is None else scope.now + wait, "retry", redact(str(later)))
+        except Retry as retry:
+            at = None if retry.after is None else scope.now + retry.after
+            work.answer = Retried(at, "retry", redact(retry.why))
+        except Snooze as snooze:
+            work.answer = Snoozed(snooze.until, redact(snooze.why))
         except Exception as error:
             raise_if_rerun(error)
             work.answer = fault_answer(error, work.row)
@@ -181,8 +222,8 @@ class EdgeRunner:
             at = None if failure.after is None else self.clock() + failure.after
             work.answer = Retried(at, failure.code, failure.text)
         except Refused as failure:
-            text = reason_text(failure.code, {"reply": failure.text})
-            work.answer = Rejected(failure.code, text)
+            known = failure.code in REASONS
+            work.answer = Rejected(failure.code, _said(failure) if known else redact(failure.text))
         except errands.Unknown as failure:
             self._unknown(work, lease, failure)
             return
@@ -193,7 +234,12 @@ class EdgeRunner:
                 return
             work.answer = fault_answer(error, work.row)
         faultpoints.reached("carried")
-        self._end(kind, work, lease, receipt, free_until)
+        try:
+            self._end(kind, work, lease, receipt, free_until)
+        except (Busy, Unreachable):
+            raise
+        except Exception as error:
+            self._give_up(kind, work, lease, error, done=receipt is not None)
         faultpoints.reached("settled")
 
     def _end(
@@ -221,6 +267,24 @@ class EdgeRunner:
             log.warning("edge.stale_completion_refused", extra={"job": work.row.id})
             return
         self._ring(rung)
+
+    def _give_up(self, kind: Kind, work: Work, lease: str, error: Exception, *, done: bool) -> None:
+        """The outcome cannot be written down. What the outside has accepted is not carried out again by itself."""
+
+        def settle(conn: Connection) -> Rung:
+            scope = self.scope(conn)
+            row = conn.execute(job.select().where(job.c.id == work.row.id).with_for_update()).one()
+            if row.lease != lease:
+                return set()
+            fresh = work_of(row)
+            fresh.ask, fresh.answer = work.ask, fault_answer(error, row)
+            if done:
+                fresh.answer = Rejected("unsettled", f"The outside has accepted this, but writing that down failed: "
+                                                     f"{fresh.answer.text or fresh.answer.code}.")
+            return self._settle(scope, kind, [fresh])
+
+        log.error("edge.unsettled", extra={"job": work.row.id, "error": type(error).__name__})
+        self._ring(self.database.transact(settle))
 
     def _accepted(self, scope: Scope, kind: Kind, work: Work, receipt: Receipt) -> Answer:
         ctx = Context(scope, work.task)
@@ -255,9 +319,20 @@ class EdgeRunner:
             return set()
         finish(scope, kind, works, self.worker_id)
         write_events(scope, works)
-        return follow_up(scope, self.registry, works)
+        rung = follow_up(scope, self.registry, works)
+        # Edge jobs stand in no line; one that a worker of another version put there must not block it.
+        stood = sorted({work.row.subject for work in works if work.row.subject is not None and work.row.seq is not None})
+        lines.lock(scope, stood)
+        return rung | ledger.leave_line(scope, stood)
 
     def _ring(self, rung: Rung) -> None:
         for kind_name, urgent in sorted(rung):
             self.ring(kind_name, urgent)
 
+
+def _said(failure: EdgeFailure) -> str:
+    """The sentence for a refusal that REASONS knows: with the reply, if it has a place for it."""
+    try:
+        return reason_text(failure.code, {"reply": redact(failure.text)})
+    except KeyError:
+        return redact(failure.text)

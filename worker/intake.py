@@ -1,8 +1,11 @@
 """The one door into the ledger: checks a job, gives it its line and place, and writes it once per key."""
 
+import hashlib
+import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pydantic import ValidationError
@@ -10,15 +13,26 @@ from sqlalchemy import select, tuple_, update
 
 from worker import ledger, lines
 from worker.bulk import insert_rows, rows_as_table
+from worker.database import Busy
 from worker.ids import new_id, new_ids
 from worker.jobs import Kind, Payload, Registry, canonical, digest
 from worker.outcomes import curable, reason_text
-from worker.redact import leaves, redact, without_secrets
+from worker.redact import leaves, redact, storable, unstorable, without_secrets
 from worker.scope import Scope
 from worker.states import State
 from worker.tables import job, moment_text, refusal
 
 KEY_LENGTH = 255
+# Names of sources and of people who ask; as wide as their columns.
+NAME_LENGTH = 255
+# Reasons that people give; longer ones are documents, which belong elsewhere.
+WORDS_LENGTH = 4_000
+# As much as a message on the queue may have; attributes of a person are a few kilobytes.
+PAYLOAD_BYTES = 1024 * 1024
+# What is kept of a refused message; of larger ones only size and digest.
+EVIDENCE_BYTES = 16 * 1024
+# Nobody plans further ahead; beyond it stands a slip of the keyboard.
+FURTHEST = timedelta(days=36_525)
 # One statement of intake carries at most this many jobs; locks of one slice are taken in order.
 SLICE = 2_000
 
@@ -126,16 +140,34 @@ class Intake:
         key = new_id() if request.key is None else request.key
         if not (0 < len(key) <= KEY_LENGTH and key.isascii() and key.isprintable()):
             return refused(request, "bad_key")
+        version = kind.payload.version if request.version is None else request.version
+        if version > kind.payload.version:
+            return refused(request, "newer_version", version=version)
+        problem = misfit(scope, request)
+        if problem is not None:
+            return refused(request, "bad_payload", kind=kind.name, problem=problem)
         try:
-            payload = kind.load(request.version or kind.payload.version, request.fields)
+            payload = kind.load(version, request.fields)
+            fields = payload.open_fields()
+            problem = unstorable([fields, payload.sealed_values()])
+            if problem is None:
+                run_at = None if request.run_at is None else request.run_at.astimezone(UTC)
+                content = canonical(fields)
+                if len(content) <= PAYLOAD_BYTES:
+                    return _Draft(
+                        place, replace(request, run_at=run_at), kind, payload, fields, key,
+                        fingerprint(scope, kind, content, run_at),
+                    )
+                problem = f"it has {len(content)} bytes; at most {PAYLOAD_BYTES} are taken"
         except ValidationError as error:
-            return refused(request, "bad_payload", kind=kind.name, problem=explain(error, request.fields))
-        except (KeyError, TypeError, ValueError) as error:
-            return refused(request, "bad_payload", kind=kind.name, problem=type(error).__name__)
-        fields = payload.open_fields()
-        return _Draft(
-            place, request, kind, payload, fields, key, fingerprint(scope, kind, fields, request.run_at)
-        )
+            problem = explain(error, request.fields)
+        except RecursionError:
+            problem = "it is nested too deeply"
+        except KeyError:
+            problem = f"version {version} of it is not known"
+        except (TypeError, ValueError, AttributeError) as error:
+            problem = type(error).__name__
+        return refused(request, "bad_payload", kind=kind.name, problem=problem)
 
     def _write(self, scope: Scope, drafts: list[_Draft]) -> list[tuple[_Draft, Acceptance]]:
         if not drafts:
@@ -169,19 +201,23 @@ class Intake:
         """Give each draft its id, line, place and first state; locks the lines."""
         for draft, job_id in zip(drafts, new_ids(len(drafts)), strict=True):
             draft.id = job_id
-        subjects = lines.subjects_for(scope, [(draft.id, draft.payload.names()) for draft in drafts])
-        counts: dict[str, int] = {}
+        names = [(draft.id, draft.payload.names()) for draft in drafts]
+        for _ in range(lines.LOOKS):
+            subjects, fresh = lines.subjects_for(scope, names)
+            counts = Counter(subject for subject in subjects if subject is not None)
+            last = lines.take_places(scope, counts)
+            # A line whose first places these are may have been merged into another one while we waited for its lock.
+            if not lines.merged_away(scope, [s for s, place in last.items() if place == counts[s] and s not in fresh]):
+                break
+        else:
+            raise Busy("the lines of these people kept changing; try again")
+        taken = lines.occupied(scope, sorted(counts))
         for draft, subject in zip(drafts, subjects, strict=True):
             draft.subject = subject
-            if subject is not None and draft.kind.shape != "edge":
-                counts[subject] = counts.get(subject, 0) + 1
-        last = lines.take_places(scope, counts)
-        taken = lines.occupied(scope, sorted(counts))
-        for draft in drafts:
             place = None
-            if draft.subject is not None and draft.kind.shape != "edge":
-                place = last[draft.subject] - counts[draft.subject] + 1
-                counts[draft.subject] -= 1
+            if subject is not None:
+                place = last[subject] - counts[subject] + 1
+                counts[subject] -= 1
             draft.row = self._row(scope, draft, place, taken)
 
     def _row(self, scope: Scope, draft: _Draft, place: int | None, taken: set[str]) -> dict[str, Any]:
@@ -194,7 +230,9 @@ class Intake:
             state, seq = State.HELD, None
         elif run_at > scope.now:
             state, seq = State.SCHEDULED, None
-        elif place is not None and draft.subject is not None:
+        elif draft.kind.shape == "edge":
+            seq = None  # a mail stands in no line; its number only says what came before it
+        elif draft.subject is not None:
             if draft.subject in taken and not overtakes:
                 state = State.WAITING
             taken.add(draft.subject)
@@ -216,6 +254,8 @@ class Intake:
 
     def _answer(self, scope: Scope, draft: _Draft, row: Mapping[str, Any], *, new: bool) -> Acceptance:
         request = draft.request
+        if not new and row["version"] > draft.kind.payload.version and row["kind"] == draft.kind.name:
+            return refused(replace(request, key=draft.key), "newer_version", version=row["version"])
         if not new and not self._same(scope, draft, row):
             return refused(replace(request, key=draft.key), "key_reused", key=draft.key, source=request.source)
         answer = Acceptance(
@@ -240,15 +280,41 @@ class Intake:
             return True
         if row["kind"] != draft.kind.name or row["version"] == draft.kind.payload.version or row.get("pruned"):
             return False
-        upgraded = draft.kind.load(row["version"], row["payload"]).open_fields()
-        return fingerprint(scope, draft.kind, upgraded, draft.request.run_at) == draft.fingerprint
+        try:
+            # Sealed fields stand outside of the comparison, and those of a job that ended are gone.
+            upgraded = draft.kind.load(row["version"], row["payload"], draft.payload.sealed_values())
+        except (ValidationError, KeyError):
+            return False
+        run_at = draft.request.run_at
+        if fingerprint(scope, draft.kind, canonical(row["payload"]), run_at, row["version"]) != row["fingerprint"]:
+            return False  # asked for at another time
+        return fingerprint(scope, draft.kind, canonical(upgraded.open_fields()), run_at) == draft.fingerprint
 
 
-def fingerprint(scope: Scope, kind: Kind, fields: Mapping[str, Any], run_at: datetime | None) -> str:
-    """Return the keyed digest of what a job asks for: kind, version, the fields as given, and when."""
+def misfit(scope: Scope, request: Request) -> str | None:
+    """Say what of a request, besides its payload, could not be stored or done; None when all is well."""
+    for name, limit in (("source", NAME_LENGTH), ("requested_by", NAME_LENGTH), ("on_behalf_of", NAME_LENGTH),
+                        ("why", WORDS_LENGTH), ("hold", WORDS_LENGTH)):
+        text = getattr(request, name)
+        if text is not None and (len(text) > limit or storable(text) != text):
+            return f"{name}: at most {limit} characters, without NUL"
+    if request.priority is not None and not 0 <= request.priority <= ledger.HIGHEST_STEP:
+        return f"priority: from 0 (first) to {ledger.HIGHEST_STEP}"
+    if request.run_at is None:
+        return None
+    try:
+        if request.run_at.tzinfo is None or request.run_at.astimezone(UTC) > scope.now + FURTHEST:
+            return "run_at: a time with a zone, at most a hundred years ahead"
+    except OverflowError:
+        return "run_at: a time with a zone, at most a hundred years ahead"
+    return None
+
+
+def fingerprint(scope: Scope, kind: Kind, content: bytes, run_at: datetime | None, version: int | None = None) -> str:
+    """Return the keyed digest of what a job asks for: kind, version, the fields as given (canonical), and when."""
     when = b"" if run_at is None else moment_text(run_at).encode()
-    version = str(kind.payload.version).encode()
-    return digest(scope.settings.key, b"job", kind.name.encode(), version, canonical(fields), when)
+    told = str(version or kind.payload.version).encode()
+    return digest(scope.settings.key, b"job", kind.name.encode(), told, content, when)
 
 
 def _stored(scope: Scope, names: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Mapping[str, Any]]:
@@ -259,7 +325,7 @@ def _stored(scope: Scope, names: Sequence[tuple[str, str]]) -> dict[tuple[str, s
         scope.conn, [job.c.source, job.c.key], [{"source": name[0], "key": name[1]} for name in sorted(set(names))]
     )
     statement = select(job).where(tuple_(job.c.source, job.c.key).in_(select(source.c.source, source.c.key)))
-    return {(row.source, row.key): dict(row._mapping) for row in scope.conn.execute(statement)}
+    return {(row.source, row.key): dict(row._mapping) for row in scope.conn.execute(statement)}  # noqa: SLF001 (SQLAlchemy's public way to read a row by names)
 
 
 def refused(request: Request, code: str, **facts: object) -> Acceptance:
@@ -269,13 +335,17 @@ def refused(request: Request, code: str, **facts: object) -> Acceptance:
 
 def record_refusal(scope: Scope, answer: Acceptance, evidence: Any) -> None:
     """Keep a refused message whose sender cannot be answered: why, and the message without its secrets."""
+    kept = without_secrets(evidence)
+    text = json.dumps(kept, ensure_ascii=False).encode()
+    if len(text) > EVIDENCE_BYTES:
+        kept = {"size": len(text), "sha256": hashlib.sha256(text).hexdigest()}
     insert_rows(
         scope.conn,
         refusal,
         [{
-            "id": new_id(), "at": scope.now, "source": answer.source[:255], "key": (answer.key or "")[:255] or None,
-            "kind": answer.kind[:64], "reason": answer.reason or "", "text": answer.reason_text or "",
-            "evidence": without_secrets(evidence),
+            "id": new_id(), "at": scope.now, "source": storable(answer.source)[:255],
+            "key": storable(answer.key or "")[:255] or None, "kind": storable(answer.kind)[:64],
+            "reason": answer.reason or "", "text": storable(answer.reason_text or "")[:WORDS_LENGTH], "evidence": kept,
         }],
     )
 

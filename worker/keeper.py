@@ -4,18 +4,20 @@ import json
 import logging
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, exists, func, literal, literal_column, select, union_all, update
 
 from worker import identity, ledger, lines
 from worker.bulk import among, insert_rows
-from worker.database import Database
-from worker.intake import Intake, Request, edge_kinds, record_refusal, refused
+from worker.database import Busy, Database, Unreachable
+from worker.intake import Acceptance, Intake, Request, edge_kinds, record_refusal, refused
 from worker.jobs import Registry
 from worker.outcomes import reason_text
+from worker.redact import storable
 from worker.runner import Clock, Ring
 from worker.scope import Scope
 from worker.settle import Rung
@@ -50,12 +52,11 @@ class Keeper:
     ring: Ring
     in_hand: Callable[[], set[str]]
     _seen_at: datetime | None = None
+    _silent_until: datetime | None = None
     _pruned_at: datetime | None = None
-    _edges: set[str] = field(default_factory=set)
 
     def enlist(self) -> None:
         """Put this process on the list of workers; call it before the first batch."""
-        self._edges = edge_kinds(self.registry)
         pid = os.getpid()
 
         def work(conn: Connection) -> None:
@@ -70,6 +71,8 @@ class Keeper:
         """Leave the list in good order: what was noted and not done counts no crash."""
 
         def work(conn: Connection) -> None:
+            scope = self.scope(conn)
+            self._settle(scope, self._leased_by(scope, self.worker_id), crashed=False)
             conn.execute(delete(batch).where(batch.c.worker == self.worker_id))
             conn.execute(delete(worker).where(worker.c.id == self.worker_id))
 
@@ -124,7 +127,9 @@ class Keeper:
             self._write(self._wake)
 
     def _wakeable(self, now: datetime) -> Sequence[Any]:
-        return (job.c.state == literal_column("'scheduled'"), job.c.run_at <= now)
+        # Only kinds known here: whether one stands in a line or reaches outside is for its own workers to say.
+        known = job.c.kind.in_([kind.name for kind in self.registry])
+        return (job.c.state == literal_column("'scheduled'"), job.c.run_at <= now, known)
 
     def _wake(self, scope: Scope) -> Rung:
         rows = scope.conn.execute(
@@ -133,7 +138,7 @@ class Keeper:
         ).all()
         lines.lock(scope, [row.subject for row in rows if row.subject is not None])
         in_order = sorted(rows, key=lambda row: (row.run_at, row.accepted or 0, row.id))
-        return ledger.step_up(scope, in_order, self._edges)
+        return ledger.step_up(scope, in_order, edge_kinds(self.registry))
 
     # ------------------------------------------------------------------------------------ the dead and the late
 
@@ -142,7 +147,6 @@ class Keeper:
         now = self.clock()
         if self._seen_at is not None and now - self._seen_at < HEARTBEAT:
             return
-        self._seen_at = now
         stray_before = now - STRAY_AFTER
         held = self.in_hand()
 
@@ -155,8 +159,14 @@ class Keeper:
                     conn.execute(delete(batch).where(batch.c.id == row.id))
             return bool(alive)
 
-        if not self.database.transact(work):
+        try:
+            known = self.database.transact(work)
+        except (Busy, Unreachable):
+            self._silent_until = now
+            raise
+        if not known:
             self.enlist()
+        self._seen_at = now
 
     def bury(self) -> None:
         """Find workers that died, count a crash for each job they had in hand, and let those be done alone."""
@@ -165,12 +175,16 @@ class Keeper:
         for row in workers:
             if self._dead(row):
                 log.warning("worker.died", extra={"worker": row.id, "pid": row.pid})
-                self._write(lambda scope, dead=row.id: self._bury(scope, dead))  # type: ignore[misc]
+                self._write(partial(self._bury, dead=row.id))
 
     def _dead(self, row: Row[Any]) -> bool:
-        if row.host == identity.host():
-            return identity.born(int(row.pid)) != str(row.born)
-        return bool(row.seen_at < self.clock() - DEAD_AFTER)
+        """Gone, or silent for so long that it counts as gone: a frozen process must not keep its jobs for ever."""
+        if row.host == identity.host() and identity.born(int(row.pid)) != str(row.born):
+            return True
+        now = self.clock()
+        # After an outage of the database everybody has been silent; the others beat again meanwhile.
+        trusted = self._silent_until is None or self._silent_until < now - DEAD_AFTER
+        return trusted and bool(row.seen_at < now - DEAD_AFTER)
 
     def _bury(self, scope: Scope, dead: str) -> Rung:
         mine = select(worker.c.id).where(worker.c.id == dead).with_for_update(skip_locked=True)
@@ -180,16 +194,19 @@ class Keeper:
         ids = sorted({job_id for row in notes for job_id in row.jobs})
         rows = ledger.claim(scope, ids) if ids else []
         rung = self._count_crashes(scope, rows)
-        leased = scope.conn.execute(
-            select(job)
-            .where(job.c.worker == dead, job.c.lease_until.is_not(None), job.c.state.in_(["leased", "handing_over"]))
-            .order_by(job.c.id)
-            .with_for_update()
-        ).all()
-        rung |= self._settle(scope, leased, crashed=True)
+        rung |= self._settle(scope, self._leased_by(scope, dead), crashed=True)
         scope.conn.execute(delete(batch).where(batch.c.worker == dead))
         scope.conn.execute(delete(worker).where(worker.c.id == dead))
         return rung
+
+    def _leased_by(self, scope: Scope, worker_id: str) -> Sequence[Row[Any]]:
+        """Lock the edge jobs that a worker has outside."""
+        return scope.conn.execute(
+            select(job)
+            .where(job.c.worker == worker_id, job.c.lease_until.is_not(None), job.c.state.in_(["leased", "handing_over"]))
+            .order_by(job.c.id)
+            .with_for_update()
+        ).all()
 
     def _count_crashes(self, scope: Scope, rows: Sequence[Row[Any]]) -> Rung:
         """One crash more for each; whoever has too many is the killer and is given up."""
@@ -283,44 +300,64 @@ class Keeper:
             if conn.execute(select(inbox.c.id).limit(1)).first() is None:
                 return
 
-        def work(scope: Scope) -> Rung:
-            rows = scope.conn.execute(
-                select(inbox).order_by(inbox.c.id).limit(CARRY_AT_ONCE).with_for_update(skip_locked=True)
-            ).all()
-            intake = Intake(self.registry)
-            requests, evidence = [], []
-            for row in rows:
-                request = Request(row.kind, {}, f"inbox/{row.source}", row.key or f"inbox-{row.id}",
-                                  requested_by=row.source)
-                try:
-                    fields = json.loads(row.payload)
-                except ValueError as error:
-                    problem = f"not JSON, at character {getattr(error, 'pos', 0)}"
-                    record_refusal(scope, refused(request, "unreadable", problem=problem), {"size": len(row.payload)})
-                    continue
-                if not isinstance(fields, dict):
-                    record_refusal(scope, refused(request, "unreadable", problem="not a JSON object"), fields)
-                    continue
-                requests.append(Request(row.kind, fields, request.source, request.key, requested_by=row.source))
-                evidence.append(fields)
-            for answer, fields in zip(intake.submit(scope, requests), evidence, strict=True):
-                if answer.refused:
-                    record_refusal(scope, answer, fields)
-            scope.conn.execute(delete(inbox).where(inbox.c.id.in_([row.id for row in rows])))
-            return intake.rung
+        try:
+            self._write(lambda scope: self._carry(scope, CARRY_AT_ONCE))
+        except (Busy, Unreachable):
+            raise
+        except Exception as error:
+            # One row that nobody foresaw must not keep the others out for ever.
+            log.warning("inbox.split", extra={"error": type(error).__name__})
+            self._carry_one_by_one()
 
-        self._write(work)
+    def _carry(self, scope: Scope, limit: int, only: int | None = None) -> Rung:
+        rows = scope.conn.execute(
+            select(inbox).where(*([] if only is None else [inbox.c.id == only])).order_by(inbox.c.id).limit(limit)
+            .with_for_update(skip_locked=True)
+        ).all()
+        intake = Intake(self.registry)
+        requests, evidence = [], []
+        for row in rows:
+            read = _read_inbox(row)
+            if isinstance(read, Acceptance):
+                record_refusal(scope, read, {"size": len(row.payload)})
+            else:
+                requests.append(read)
+                evidence.append(read.fields)
+        for answer, fields in zip(intake.submit(scope, requests), evidence, strict=True):
+            if answer.refused:
+                record_refusal(scope, answer, fields)
+        scope.conn.execute(delete(inbox).where(inbox.c.id.in_([row.id for row in rows])))
+        return intake.rung
+
+    def _carry_one_by_one(self) -> None:
+        with self.database.read() as conn:
+            ids = [row.id for row in conn.execute(select(inbox.c.id).order_by(inbox.c.id).limit(CARRY_AT_ONCE))]
+        for row_id in ids:
+            try:
+                self._write(partial(self._carry, limit=1, only=row_id))
+            except (Busy, Unreachable):
+                raise
+            except Exception as error:
+                self._write(partial(self._set_aside, row_id=row_id, error=type(error).__name__))
+
+    def _set_aside(self, scope: Scope, row_id: int, error: str) -> Rung:
+        for row in scope.conn.execute(select(inbox).where(inbox.c.id == row_id).with_for_update()).all():
+            request = Request(storable(row.kind), {}, storable(f"inbox/{row.source}"), None)
+            problem = f"it broke the intake ({error})"
+            record_refusal(scope, refused(request, "unreadable", problem=problem), {"size": len(row.payload)})
+            scope.conn.execute(delete(inbox).where(inbox.c.id == row_id))
+        return set()
 
     def prune(self) -> None:
         """Old finished jobs keep only their key, fingerprint and outcome: a late replay is still recognised."""
         now = self.clock()
         if self._pruned_at is not None and now - self._pruned_at < PRUNE_EVERY:
             return
-        self._pruned_at = now
         bound = now - timedelta(days=self.database.settings.retention_days)
         old = (job.c.finished_at.is_not(None), job.c.pruned.is_(False), job.c.finished_at <= bound)
 
-        def work(scope: Scope) -> None:
+        def work(scope: Scope) -> int:
+            scope.conn.execute(delete(refusal).where(refusal.c.at <= bound))
             ids = [
                 row.id
                 for row in scope.conn.execute(
@@ -328,13 +365,27 @@ class Keeper:
                     .with_for_update(skip_locked=True)
                 )
             ]
-            if not ids:
-                return
-            scope.conn.execute(
-                update(job).where(among(scope.conn, job.c.id, ids)).values(
-                    payload={}, result=None, reason_text=None, why=None, frozen=None, pruned=True)
-            )
-            scope.conn.execute(delete(attempt).where(among(scope.conn, attempt.c.job, ids)))
-            scope.conn.execute(delete(refusal).where(refusal.c.at <= bound))
+            if ids:
+                scope.conn.execute(
+                    update(job).where(among(scope.conn, job.c.id, ids)).values(
+                        payload={}, result=None, reason_text=None, why=None, frozen=None, pruned=True)
+                )
+                scope.conn.execute(delete(attempt).where(among(scope.conn, attempt.c.job, ids)))
+            return len(ids)
 
-        self._write(work)
+        if self.database.transact(lambda conn: work(self.scope(conn))) < PRUNE_AT_ONCE:
+            self._pruned_at = now  # whoever found as many as one round takes comes again with the next one
+
+
+def _read_inbox(row: Row[Any]) -> "Request | Acceptance":
+    """Read one row of the inbox. Without a key one is made: the row goes in the same transaction, so it comes once."""
+    request = Request(row.kind, {}, f"inbox/{row.source}", row.key, requested_by=row.source)
+    try:
+        fields = json.loads(row.payload)
+    except ValueError as error:
+        return refused(request, "unreadable", problem=f"not JSON, at character {getattr(error, 'pos', 0)}")
+    except RecursionError:
+        return refused(request, "unreadable", problem="nested too deeply")
+    if not isinstance(fields, dict):
+        return refused(request, "unreadable", problem="not a JSON object")
+    return replace(request, fields=fields)

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Row, Text, and_, cast, delete, literal, literal_column, select, update
@@ -33,14 +33,14 @@ _queued = job.c.state == literal_column("'queued'")
 
 
 def rank(run_at: datetime, priority: int) -> datetime:
-    """Return the order of claiming: the due time, aged by the priority."""
-    return run_at + priority * PRIORITY_STEP
+    """Return the order of claiming: the due time, aged by the priority. In UTC: wall clocks jump."""
+    return run_at.astimezone(UTC) + priority * PRIORITY_STEP
 
 
 def backoff(policy: Policy, tries: int) -> timedelta:
     """Return the wait before the next try: uniform between nothing and base·2ⁿ, capped (full jitter)."""
     top = min(policy.cap, policy.base * (1 << min(tries, 20)))
-    return max(SHORTEST_BACKOFF, top * random.random())  # noqa: S311 (jitter, not a secret)
+    return max(SHORTEST_BACKOFF, top * random.random())
 
 
 # ------------------------------------------------------------------------------------------------- claiming
@@ -273,6 +273,7 @@ def cancel_scheduled(scope: Scope, subject: str, kinds: Sequence[str], *, by: st
         .with_for_update()
     ).all()
     changes = [{"id": row.id} for row in rows]
+    lines.forget_claims(scope, [row.id for row in rows])
     return move(scope, State.CANCELLED, changes, reason="cancelled", reason_text=reason_text("cancelled", {"by": by}))
 
 

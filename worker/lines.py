@@ -8,6 +8,7 @@ from sqlalchemy import and_, delete, func, literal_column, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.bulk import among, insert_rows, rows_as_table, select_by
+from worker.database import Busy
 from worker.ids import new_id
 from worker.jobs import Name, NameKind, Names, digest, fold
 from worker.scope import Scope
@@ -34,14 +35,20 @@ class _Found:
     subjects: dict[str, str]
     accounts: set[str]
     fresh: dict[str, dict[str, Any]] = field(default_factory=dict)
-    merges: list[tuple[str, str]] = field(default_factory=list)
+    merges: dict[str, str] = field(default_factory=dict)
+
+    def final(self, subject: str | None) -> str | None:
+        """Return the line that a line was merged into, step by step."""
+        while subject in self.merges:
+            subject = self.merges[subject]
+        return subject
 
 
-def subjects_for(scope: Scope, wanted: Sequence[tuple[str, Names]]) -> list[str | None]:
-    """Return the line of each (job id, names), learning new names on the way.
+def subjects_for(scope: Scope, wanted: Sequence[tuple[str, Names]]) -> tuple[list[str | None], set[str]]:
+    """Return the line of each (job id, names), learning new names on the way; and which of the lines are new.
 
     Names never seen before start a line; names that turn out to be one person's lead to one line (`Names.adopts`,
-    or as long as no account exists). A name never moves to another person: usernames are not reused.
+    or as long as no account exists). A username never moves to another person: usernames are not reused.
     """
     digests = [
         (job_id, names, [digest_of(scope.settings, *n) for n in names.who], [digest_of(scope.settings, *n) for n in names.new])
@@ -49,19 +56,19 @@ def subjects_for(scope: Scope, wanted: Sequence[tuple[str, Names]]) -> list[str 
     ]
     every = {d for _, _, who, new in digests for d in (*who, *new)}
     if not every:
-        return [None] * len(wanted)
+        return [None] * len(wanted), set()
     for _ in range(LOOKS):
         found = _known(scope, every)
         chosen = [_choose(found, job_id, names, who, new) for job_id, names, who, new in digests]
         rows = [found.fresh[d] for d in sorted(found.fresh)]
         made = insert_rows(scope.conn, alias, rows, conflict="skip", returning=[alias.c.digest]) if rows else []
         if len(made) == len(rows):
-            for loser, winner in found.merges:
+            for loser, winner in found.merges.items():
                 _merge(scope, loser, winner)
-            return chosen
+            return [found.final(subject) for subject in chosen], {str(row["subject"]) for row in rows}
         # Somebody committed one of these names meanwhile: forget ours and look again.
         scope.conn.execute(delete(alias).where(among(scope.conn, alias.c.digest, [row.digest for row in made])))
-    raise RuntimeError("the names of a batch kept changing under our eyes; submit it again")
+    raise Busy("others kept naming the same people at the same moment; try again")
 
 
 def _known(scope: Scope, digests: set[str]) -> _Found:
@@ -81,10 +88,7 @@ def _choose(found: _Found, job_id: str, names: Names, who: Sequence[str], new: S
     one_person = len(owners) <= 1 and (names.adopts or not owners)
     if known and one_person:
         subject = owners[0] if owners else min(known)
-        for loser in known:
-            if loser != subject:
-                found.merges.append((loser, subject))
-                found.subjects.update({d: subject for d, s in found.subjects.items() if s == loser})
+        _join(found, known, subject)
         _learn(found, who, subject, None)
     elif known and who[0] in found.subjects:
         subject = found.subjects[who[0]]
@@ -92,8 +96,19 @@ def _choose(found: _Found, job_id: str, names: Names, who: Sequence[str], new: S
         # The strongest name is new, and the weaker ones belong to an account of their own: a line for the new name.
         subject = new_id()
         _learn(found, who, subject, None)
+    # A name to be given under which others were waiting for somebody without an account: they meant this person.
+    promised = {found.subjects[d] for d in new if d in found.subjects}
+    _join(found, sorted(promised - found.accounts), subject)
     _learn(found, new, subject, job_id)
     return subject
+
+
+def _join(found: _Found, losers: Sequence[str], winner: str) -> None:
+    """Let what is known of these lines lead to the winner's."""
+    for loser in losers:
+        if loser != winner:
+            found.merges[loser] = winner
+            found.subjects.update({d: winner for d, s in found.subjects.items() if s == loser})
 
 
 def _learn(found: _Found, digests: Sequence[str], subject: str, job_id: str | None) -> None:
@@ -108,7 +123,7 @@ def _merge(scope: Scope, loser: str, winner: str) -> None:
     conn = scope.conn
     conn.execute(select(job.c.id).where(job.c.subject.in_([loser, winner]), job.c.finished_at.is_(None))
                  .order_by(job.c.id).with_for_update())
-    take_places(scope, {subject: 0 for subject in (loser, winner)})
+    take_places(scope, dict.fromkeys((loser, winner), 0))
     places = {row.subject: row for row in conn.execute(select(line).where(line.c.subject.in_([loser, winner])))}
     offset = places[winner].last_seq
     if occupied(scope, [winner]):
@@ -126,7 +141,8 @@ def _merge(scope: Scope, loser: str, winner: str) -> None:
 def take_places(scope: Scope, counts: Mapping[str, int]) -> dict[str, int]:
     """Lock the lines of these subjects (sorted) and take so many places in each; returns the last place taken.
 
-    Zero places only locks. Order is given by these numbers, under this lock, never by ids.
+    Zero places only locks. Order is given by these numbers, under this lock, never by ids. A line that was merged away
+    while we waited for its lock begins anew here: `merged_away` tells.
     """
     if not counts:
         return {}
@@ -142,6 +158,17 @@ def take_places(scope: Scope, counts: Mapping[str, int]) -> dict[str, int]:
         index_elements=[line.c.subject], set_={"last_seq": line.c.last_seq + statement.excluded.last_seq}
     )
     return {row.subject: row.last_seq for row in conn.execute(statement.returning(line.c.subject, line.c.last_seq))}
+
+
+def merged_away(scope: Scope, subjects: Sequence[str]) -> bool:
+    """Whether one of these lines, just locked, was merged into another one before we had its lock: look again then."""
+    if not subjects:
+        return False
+    led = select_by(scope.conn, alias.c.subject, subjects, alias.c.subject)
+    gone = set(subjects) - {row.subject for row in led}
+    if gone:
+        scope.conn.execute(delete(line).where(among(scope.conn, line.c.subject, sorted(gone)), line.c.account.is_(None)))
+    return bool(gone)
 
 
 def lock(scope: Scope, subjects: Sequence[str]) -> dict[str, int | None]:
@@ -203,22 +230,62 @@ def name_person(scope: Scope, subject: str, names: Sequence[Name]) -> None:
 
 
 def name_accounts(scope: Scope, named: Sequence[tuple[str, Sequence[Name]]]) -> None:
-    """Note for many lines at once which names (one of kind ID) their accounts carry."""
+    """Note for many lines at once which names (one of kind ID) their accounts carry.
+
+    The directory is right: a name that led elsewhere leads here from now on. If nobody with an account stood behind it,
+    whoever waited under that name comes after this line's own.
+    """
+    accounts = {subject: value for subject, names in named for kind, value in names if kind is NameKind.ID}
+    moved = _open_accounts(scope, accounts)
     rows: dict[str, dict[str, Any]] = {}
-    accounts: list[dict[str, Any]] = []
     for subject, names in named:
         for kind, value in names:
             name_digest = digest_of(scope.settings, kind, value)
-            rows[name_digest] = {"digest": name_digest, "subject": subject}
-            if kind is NameKind.ID:
-                accounts.append({"subject": subject, "account": value})
-    insert_rows(scope.conn, alias, [rows[d] for d in sorted(rows)], conflict="skip")
-    if accounts:
-        accounts.sort(key=lambda row: str(row["subject"]))
-        source = rows_as_table(scope.conn, [line.c.subject, line.c.account], accounts)
-        scope.conn.execute(
-            update(line).values(account=source.c.account).where(line.c.subject == source.c.subject)
-        )
+            rows[name_digest] = {"digest": name_digest, "subject": moved.get(subject, subject)}
+    given = [rows[d] for d in sorted(rows)]
+    insert_rows(scope.conn, alias, given, conflict="skip")
+    if not given:
+        return
+    source = rows_as_table(scope.conn, [alias.c.digest, alias.c.subject], given)
+    statement = select(alias.c.digest, alias.c.subject, source.c.subject.label("ours")).where(
+        alias.c.digest == source.c.digest, alias.c.subject != source.c.subject
+    )
+    elsewhere = {row.digest: (row.subject, row.ours) for row in scope.conn.execute(statement)}
+    if elsewhere:
+        _bring_home(scope, elsewhere)
+
+
+def _open_accounts(scope: Scope, accounts: Mapping[str, str]) -> dict[str, str]:
+    """Note the account of each line. Where a line is another account's already, a new line is made: old → new."""
+    if not accounts:
+        return {}
+    rows = [{"subject": subject, "account": accounts[subject]} for subject in sorted(accounts)]
+    source = rows_as_table(scope.conn, [line.c.subject, line.c.account], rows)
+    free = (line.c.account.is_(None)) | (line.c.account == source.c.account)
+    opened = scope.conn.execute(
+        update(line).values(account=source.c.account).where(line.c.subject == source.c.subject, free)
+        .returning(line.c.subject)
+    )
+    moved = {subject: new_id() for subject in sorted(set(accounts) - {row.subject for row in opened})}
+    if moved:
+        insert_rows(scope.conn, line, [{"subject": new, "last_seq": 0, "account": accounts[old]} for old, new in moved.items()])
+    return moved
+
+
+def _bring_home(scope: Scope, elsewhere: Mapping[str, tuple[str, str]]) -> None:
+    """Names (digest → the line it led to, the line it belongs to) whose owner the directory has settled."""
+    others = {other for other, _ in elsewhere.values()}
+    owned = {
+        row.subject
+        for row in select_by(scope.conn, line.c.subject, others, line.c.subject, where=[line.c.account.is_not(None)])
+    }
+    merged: set[str] = set()
+    for name_digest, (other, ours) in sorted(elsewhere.items()):
+        if other in owned or other in merged:
+            scope.conn.execute(update(alias).where(alias.c.digest == name_digest).values(subject=ours, job=None))
+        else:
+            _merge(scope, other, ours)
+            merged.add(other)
 
 
 def subject_of(scope: Scope, account_id: str) -> str:

@@ -1,5 +1,6 @@
 """Looks into the ledger and the directory for people to read; changes nothing and decides nothing."""
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, func, or_, select
 
 from worker import identity
-from worker.bulk import among
+from worker.bulk import among, select_by
 from worker.directory import access, groups, permissions
 from worker.directory.accounts import User
 from worker.jobs import NameKind
@@ -33,6 +34,7 @@ from worker.tables import groups as group_table
 EVENTS_SHOWN = 20
 # A group's page names so many members; their number is always whole.
 MEMBERS_SHOWN = 100
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 # What stands in listings of jobs: never the sealed fields.
 _JOB_COLUMNS = [column for column in job.c if column.name not in {"sealed", "lease", "frozen", "rank", "fingerprint"}]
 _LISTED = (
@@ -84,7 +86,9 @@ def jobs(conn: Connection, wanted: JobFilter, *, limit: int, before: str | None 
     statement = select(*_JOB_COLUMNS).where(*wanted.conditions(conn)).order_by(job.c.id.desc()).limit(limit)
     if before is not None:
         statement = statement.where(job.c.id < before)
-    return [_picked(row, _LISTED) | {"about": about(row.payload)} for row in conn.execute(statement)]
+    rows = conn.execute(statement).all()
+    names = abouts(conn, [row.payload for row in rows])
+    return [_picked(row, _LISTED) | {"about": name} for row, name in zip(rows, names, strict=True)]
 
 
 def job_ids(conn: Connection, wanted: JobFilter, *also: ColumnElement[bool]) -> list[str]:
@@ -109,6 +113,14 @@ def about(payload: Mapping[str, Any] | None) -> str:
     return str(next(iter(user.values()), "")) if isinstance(user, Mapping) else str(user)
 
 
+def abouts(conn: Connection, payloads: Sequence[Mapping[str, Any] | None]) -> list[str]:
+    """Return whom or what each payload names; where it is a user's id, the username if there is still one."""
+    found = [about(payload) for payload in payloads]
+    ids = [name for name in found if _ID.fullmatch(name)]
+    names = {row.id: row.username for row in select_by(conn, users.c.id, ids, users.c.id, users.c.username)} if ids else {}
+    return [names.get(name, name) for name in found]
+
+
 def whole_ids(conn: Connection, beginning: str, *, limit: int = 5) -> list[str]:
     """Return the ids of jobs that begin like this: people type the first part of an id that a table shows."""
     pattern = "00000000-0000-0000-0000-000000000000"
@@ -128,7 +140,7 @@ def job_page(conn: Connection, job_id: str) -> dict[str, Any] | None:
         select(job.c.id, job.c.kind, job.c.state, job.c.run_at, job.c.reason).where(job.c.parent == job_id).order_by(job.c.id)
     )
     return _picked(row, _SHOWN) | {
-        "about": about(row.payload),
+        "about": abouts(conn, [row.payload])[0],
         "tries": [_picked(one, ("number", "at", "outcome", "code", "text", "trace")) for one in tries],
         "events": [_picked(one, ("at", "action", "target", "target_name", "data")) for one in said],
         "follow_ups": [dict(one._mapping) for one in followed],  # noqa: SLF001 (SQLAlchemy's public way)

@@ -57,11 +57,11 @@ def _credentials(page: Mapping[str, Any]) -> None:
         "Consents": ("consents", ("application", "scopes", "created_at")),
         "MFA devices": ("mfa_devices", ("type", "name", "confirmed_at")),
     }
-    none = []
+    none: list[str] = []
     for title, (name, columns) in sections.items():
         rows = page[name]
         if not rows:
-            none.append(title.lower() if none else title)
+            none.append(title[0].lower() + title[1:] if none and not title.startswith("MFA") else title)
             continue
         headings = (*(column.replace("_", " ").removesuffix(" at") for column in columns), "usable")
         table(headings, [(*(row[column] for column in columns), row["usable"]) for row in rows], title=title)

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+from worker import faultpoints
 from worker.app import App
 from worker.database import Busy, Unreachable
 from worker.intake import Acceptance, Request, record_refusal, refused
@@ -32,6 +33,8 @@ ROUND_SECONDS = 1.0
 LOOK_SECONDS = 0.05
 # What is in hand may take this long after SIGTERM; container runtimes kill after 10 seconds.
 GRACE_SECONDS = 8.0
+# Signing off takes milliseconds; a database that is stuck must not use up what is left of the 10 seconds.
+FAREWELL_SECONDS = 1.5
 
 
 class Doorway:
@@ -50,8 +53,11 @@ class Doorway:
     def bell(self, kind: str, queue: str) -> None:
         """Do one batch of the kind's due jobs; a full batch rings again by itself."""
         self.app.bell.clear(kind, queue)  # before looking: what is submitted from now on rings anew
-        worker = self.edge if self.app.registry[kind].shape == "edge" else self.runner
-        worker.run(kind, urgent=queue == URGENT)
+        if self.app.registry[kind].shape == "edge":
+            self.edge.run(kind, urgent=True)
+            self.edge.run(kind, urgent=False)
+        else:
+            self.runner.run(kind, urgent=queue == URGENT)
 
     def ingress(self, kind: str, queue: str, kwargs: Mapping[str, object], message_id: str) -> None:
         """Write a foreign job to the ledger. Its source lies in a namespace of its own, whatever it says of itself."""
@@ -59,6 +65,7 @@ class Doorway:
         source = f"queue/{sender if isinstance(sender, str) and sender else 'dramatiq'}"[:255]
         request = Request(kind, {}, source, message_id, requested_by=source)
         answer = self._refuse_shape(request, kwargs) or self.app.submit([_from_queue(request, kwargs, queue)])[0]
+        faultpoints.reached("ingressed")
         if answer.refused:
             log.warning("queue.refused", extra={"kind": kind, "message_id": message_id, "reason": answer.reason})
             with self.app.scope() as scope:
@@ -151,13 +158,20 @@ class Staff:
 
     def stop(self, grace: float = GRACE_SECONDS) -> bool:
         """Finish what is in hand; what takes longer is released by the end of its transaction. True if all finished."""
-        self._rounds.stop()
+        self._rounds.end()
         ended = self._pools.stop(grace)
-        # Interrupted work counts no crash: the notes go now, the transactions end with their connections.
-        with contextlib.suppress(Busy, Unreachable):
-            self.keeper.resign()
+        # Interrupted work counts no crash: the notes go now, the transactions end with their connections. In a thread of
+        # its own, since work that hangs may hold what this needs (on SQLite it does).
+        farewell = threading.Thread(target=self._resign, name="farewell", daemon=True)
+        farewell.start()
+        farewell.join(FAREWELL_SECONDS)
         log.info("worker.stopped", extra={"worker": self.app.worker_id, "finished": ended})
         return ended
+
+    def _resign(self) -> None:
+        self._rounds.join(FAREWELL_SECONDS / 2)
+        with contextlib.suppress(Busy, Unreachable):
+            self.keeper.resign()
 
 
 class _Rounds(threading.Thread):
@@ -189,9 +203,9 @@ class _Rounds(threading.Thread):
                     with contextlib.suppress(Busy, Unreachable):
                         self.keeper.ring_due()
 
-    def stop(self) -> None:
+    def end(self) -> None:
+        """Begin no other round."""
         self._ended.set()
-        self.join(timeout=5)
 
 
 # Batches make many short-lived objects; looking for circles among them every 700 allocations costs a third of the time.

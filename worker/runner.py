@@ -1,5 +1,6 @@
 """Runs due jobs in batches: claim, effect, audit, follow-ups and outcome commit together or not at all."""
 
+import contextlib
 import logging
 import random
 import time
@@ -62,10 +63,12 @@ class Runner:
         note_id, ids, more = noted
         self.in_hand.add(note_id)  # the keeper clears notes of ours that are in nobody's hand
         try:
-            self._together(kind, note_id, ids)
-        except Fault as fault:
-            log.warning("batch.split", extra={"kind": kind.name, "jobs": len(ids), "fault": str(fault)})
-            self._one_by_one(kind, note_id, ids)
+            self._batch(kind, note_id, ids)
+        except (Busy, Unreachable):
+            # Nobody has them in hand any more; a note that cannot be taken away now is the keeper's.
+            with contextlib.suppress(Busy, Unreachable), self.database.write() as conn:
+                ledger.drop_note(self._scope(conn), note_id)
+            raise
         finally:
             self.in_hand.discard(note_id)
         if more:
@@ -73,6 +76,13 @@ class Runner:
         return len(ids)
 
     # ------------------------------------------------------------------------------------------ transactions
+
+    def _batch(self, kind: Kind, note_id: str, ids: Sequence[str]) -> None:
+        try:
+            self._together(kind, note_id, ids)
+        except Fault as fault:
+            log.warning("batch.split", extra={"kind": kind.name, "jobs": len(ids), "fault": str(fault)})
+            self._one_by_one(kind, note_id, ids)
 
     def _together(self, kind: Kind, note_id: str, ids: Sequence[str]) -> None:
         for turn in range(RERUNS):
@@ -87,7 +97,7 @@ class Runner:
             except (Busy, Unreachable):
                 if turn == RERUNS - 1:
                     raise
-                time.sleep(random.uniform(0.005, 0.05 * 2**turn))  # noqa: S311 (jitter, not a secret)
+                time.sleep(random.uniform(0.005, 0.05 * 2**turn))
                 continue
             except Fault:
                 raise
@@ -172,8 +182,9 @@ class Runner:
         finish(scope, kind, works, self.worker_id)
         write_events(scope, works)
         rung = follow_up(scope, self.registry, works)
-        # A retry keeps its place in the line until its budget is spent; everybody else made room.
-        gone = {w.row.subject for w in works if not isinstance(w.answer, Retried) or w.spent}
+        # A retry keeps its place in the line until its budget is spent; everybody else made room, and whoever takes
+        # access away has cancelled those before it.
+        gone = {w.row.subject for w in works if not isinstance(w.answer, Retried) or w.spent or w.row.overtakes}
         return rung | ledger.leave_line(scope, gone)
 
 

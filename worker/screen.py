@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 import unicodedata
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -52,10 +53,25 @@ def shown(value: object) -> str:
     if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, Mapping):
-        return ", ".join(f"{name}: {shown(part)}" for name, part in value.items())
+        return ", ".join(_shown_part(str(name), part) for name, part in value.items() if part is not None)
     if isinstance(value, Sequence) and not isinstance(value, str):
         return ", ".join(shown(part) for part in value)
-    return harmless(str(value))
+    text = str(value)
+    if _MOMENT.fullmatch(text):
+        return shown(datetime.fromisoformat(text))
+    return harmless(text)
+
+
+# How Muster writes instants into results and events; people read them like all others.
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?\+00:00")
+
+
+def _shown_part(name: str, value: object) -> str:
+    """One member of an object; of counts inside it only those that count something."""
+    if isinstance(value, Mapping):
+        some = {inner: part for inner, part in value.items() if part != 0 or isinstance(part, bool)}
+        return f"{harmless(name)} ({shown(some) or 'none'})"
+    return f"{harmless(name)}: {shown(value)}"
 
 
 def on_terminal() -> bool:
@@ -113,7 +129,7 @@ def heading(text: str) -> None:
     console().print(Text(harmless(text), style="bold cyan"))
 
 
-def card(facts: Mapping[str, object], *, keep_empty: bool = False) -> None:
+def card(facts: Mapping[str, object]) -> None:
     """Print names and values, one a line; what has no value is left out."""
     from rich.table import Table
     from rich.text import Text
@@ -123,9 +139,10 @@ def card(facts: Mapping[str, object], *, keep_empty: bool = False) -> None:
     drawn.add_column(overflow="fold")
     for name, value in facts.items():
         text = shown(value)
-        if text or keep_empty:
+        if text:
             drawn.add_row(Text(name, style="bold"), Text(text, style=COLOURS.get(text, "")))
-    _draw(drawn)
+    if drawn.row_count:
+        _draw(drawn)
 
 
 def _draw(drawn: Any) -> None:

@@ -18,7 +18,7 @@ from worker.ids import new_ids
 from worker.intake import Intake, Request
 from worker.jobs import Kind, Payload, Registry
 from worker.outcomes import reason_text
-from worker.redact import leaves, redact
+from worker.redact import leaves, redact, storable
 from worker.scope import Scope
 from worker.states import State
 from worker.tables import event
@@ -28,7 +28,14 @@ FOLLOW_UP_SOURCE = "muster"
 # Frames kept of a fault: enough to find the place, file and line only.
 FRAMES = 12
 
+# As wide as the columns for codes.
+CODE_LENGTH = 64
+
 Rung = set[tuple[str, bool]]
+
+
+class Slipped(Exception):
+    """A job changed its state in the hands of its own handler. Nothing of the batch was written; its jobs go one by one."""
 
 
 @dataclass
@@ -103,8 +110,8 @@ def finish(scope: Scope, kind: Kind, works: Sequence[Work], worker_id: str) -> N
         if isinstance(answer, Done):
             done.append({"id": row.id, "result": dict(answer.result)})
             continue
-        code = "snooze" if isinstance(answer, Snoozed) else answer.code if answer else "unanswered"
-        text = answer.text if answer else ""
+        code = "snooze" if isinstance(answer, Snoozed) else answer.code[:CODE_LENGTH] if answer else "unanswered"
+        text = storable(answer.text) if answer else ""
         outcome = "rejected"
         if isinstance(answer, Rejected):
             rejected.append({"id": row.id, "reason": code, "reason_text": text})
@@ -125,14 +132,18 @@ def finish(scope: Scope, kind: Kind, works: Sequence[Work], worker_id: str) -> N
             again.append({"id": row.id, "attempts": number, "run_at": at, "rank": ledger.rank(at, row.priority)})
         trace = answer.trace if isinstance(answer, Retried) else None
         history.append({"job": row.id, "number": number, "outcome": outcome, "code": code, "text": text, "trace": trace})
-    ledger.move(scope, State.SUCCEEDED, done)
-    ledger.move(scope, State.REJECTED, rejected)
-    ledger.move(scope, State.CANCELLED, cancelled)
-    ledger.move(scope, State.FAILED, failed)
-    ledger.move(scope, State.QUEUED, again, lease=None, lease_until=None)
-    ledger.move(scope, State.SCHEDULED, later, seq=None)
+    moved = (
+        ledger.move(scope, State.SUCCEEDED, done)
+        + ledger.move(scope, State.REJECTED, rejected)
+        + ledger.move(scope, State.CANCELLED, cancelled)
+        + ledger.move(scope, State.FAILED, failed)
+        + ledger.move(scope, State.QUEUED, again, lease=None, lease_until=None)
+        + ledger.move(scope, State.SCHEDULED, later, seq=None)
+    )
+    if moved != len(works):
+        raise Slipped(f"{len(works) - moved} of {len(works)} jobs were no longer where they had been")
     ledger.note_attempts(scope, history, worker_id)
-    if any(work.ask is not None and work.ask.names().new for work in works):
+    if any(work.ask is None or work.ask.names().new for work in works):
         lines.confirm_claims(scope, [str(change["id"]) for change in done])
         lines.forget_claims(scope, [str(change["id"]) for change in (*rejected, *cancelled, *failed)])
 

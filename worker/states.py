@@ -26,6 +26,7 @@ FINISHED = frozenset({S.SUCCEEDED, S.REJECTED, S.FAILED, S.CANCELLED})
 UNFINISHED = frozenset(State) - FINISHED
 
 #: from → to. `queued → queued` is a retry, `queued → scheduled` a snooze; out of a finished state leads only a re-drive.
+#: Whoever is handing over is neither cancelled nor held: it is too late, and releasing it later would do it twice.
 MOVES: Mapping[State, frozenset[State]] = {
     S.SCHEDULED: frozenset({S.QUEUED, S.WAITING, S.HELD, S.CANCELLED}),
     S.WAITING: frozenset({S.QUEUED, S.HELD, S.CANCELLED}),
@@ -33,7 +34,7 @@ MOVES: Mapping[State, frozenset[State]] = {
         S.QUEUED, S.SCHEDULED, S.LEASED, S.HELD, S.SUCCEEDED, S.REJECTED, S.FAILED, S.CANCELLED,
     }),
     S.LEASED: frozenset({S.QUEUED, S.HANDING_OVER, S.HELD, S.SUCCEEDED, S.REJECTED, S.FAILED, S.CANCELLED}),
-    S.HANDING_OVER: frozenset({S.QUEUED, S.SUCCEEDED, S.REJECTED, S.FAILED, S.UNKNOWN, S.HELD}),
+    S.HANDING_OVER: frozenset({S.QUEUED, S.SUCCEEDED, S.REJECTED, S.FAILED, S.UNKNOWN}),
     S.UNKNOWN: frozenset({S.QUEUED, S.HELD, S.SUCCEEDED, S.CANCELLED}),
     S.HELD: frozenset({S.QUEUED, S.WAITING, S.SCHEDULED, S.CANCELLED}),
     S.SUCCEEDED: frozenset(),

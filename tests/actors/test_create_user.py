@@ -157,14 +157,15 @@ def test_a_batch_costs_the_same_number_of_statements_whatever_its_size(office: O
     counts: list[Counter[str]] = []
 
     def count(conn: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> None:
-        counts[-1][statement.split()[0]] += 1
+        counts[-1][statement.split(maxsplit=1)[0]] += 1
 
     event.listen(office.app.database.engine, "before_cursor_execute", count)
     for name, size in (("few", 3), ("many", 60)):
+        counts.append(Counter())
         for number in range(size):
             fields = {"username": f"{name}{number}", "external_id": f"{name}-{number}", "email": f"{name}{number}@example.com",
                       "groups": ["staff"], "manager": "bob"}  # fmt: skip
             office.submit("create_user", fields)
         counts.append(Counter())
         assert office.runner.run("create_user", urgent=False) == size
-    assert counts[0] == counts[1]
+    assert counts[1] == counts[3]

@@ -114,8 +114,9 @@ def test_somebody_elses_external_id_and_a_deleted_persons_are_refused(office: Of
 
 def test_a_new_address_ends_open_links_to_the_old_one(office: Office) -> None:
     office.world()
+    user_id = there(office, "ann").id
     with office.scope() as scope:
-        ann = accounts.by_ids(scope, [there(office, "ann").id])[there(office, "ann").id]
+        ann = accounts.by_ids(scope, [user_id])[user_id]
         link = recoveries.create(scope, ann, purpose="recovery", valid_for=timedelta(hours=1))
     office.do("update_user", {"user": "ann", "name": "Ann B"})
     assert [row["state"] for row in office.rows("recovery")] == ["open"]

@@ -1,19 +1,13 @@
 """A worker killed with -9 at every point of the way leaves nothing or everything, for each shape of job, on both databases."""
 
 import re
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
 
 import pytest
-from crew import Worker, until
+from crew import Crew, all_done, real_time, unfinished, until
 from office import Office
-from servers import RedisServer
 from sqlalchemy import update
 
 from worker.mail.catcher import Catcher
-from worker.queue import open_bell
 from worker.tables import job
 
 SINGLE_AND_BULK = ["noted", "claimed", "handled", "before_commit", "committed"]
@@ -23,48 +17,9 @@ KILLED = -9
 HEALS_SECONDS = 20.0
 """The survivor finds the dead within its first round; the rest is a busy machine."""
 
-Hire = Callable[..., Worker]
-
-
-@pytest.fixture
-def broker(request: pytest.FixtureRequest, database_url: str) -> str | None:
-    """A Redis beside PostgreSQL; beside SQLite the queue lives in the process."""
-    return None if database_url.startswith("sqlite") else request.getfixturevalue("broker_url")
-
-
-@pytest.fixture
-def front(database_url: str, broker: str | None) -> Iterator[Office]:
-    """The door through which the test submits, at the real time, with a bell that workers hear."""
-    office = Office(database_url, actors=("actors", "drills"), **({"broker_url": broker} if broker else {}))
-    office.app.clock = office.keeper.clock = lambda: datetime.now(UTC)
-    office.keeper.resign()
-    office.app.bell = open_bell(broker)
-    yield office
-    office.close()
-
-
-@pytest.fixture
-def hire(database_url: str, broker: str | None, tmp_path: Path) -> Iterator[Hire]:
-    """Start worker processes on the database of the test."""
-    hired: list[Worker] = []
-
-    def start(**options: Any) -> Worker:
-        worker = Worker(database_url, broker, log=tmp_path / f"log-{len(hired)}", **options)
-        hired.append(worker)
-        return worker
-
-    yield start
-    for worker in hired:
-        worker.stop()
-
-
-def in_flight(front: Office) -> list[dict[str, Any]]:
-    return [row for row in front.jobs() if row["finished_at"] is None]
-
-
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("shape", ["single", "bulk"])
-def test_directory_jobs_leave_nothing_or_everything(front: Office, hire: Hire, shape: str) -> None:
+def test_directory_jobs_leave_nothing_or_everything(front: Office, crew: Crew, shape: str) -> None:
     for number, point in enumerate(SINGLE_AND_BULK):
         names = [f"{point}-{n}".replace("_", "-") for n in range(3)]
         for name in names:
@@ -72,7 +27,7 @@ def test_directory_jobs_leave_nothing_or_everything(front: Office, hire: Hire, s
                 front.submit("create_group", {"group": name})
             else:
                 front.submit("create_user", {"username": name})
-        victim = hire(fault=f"{point}:1:kill")
+        victim = crew.hire(fault=f"{point}:1:kill", up=0)
         assert victim.wait() == KILLED, point
         rows = [row for row in front.jobs() if row["finished_at"] is None]
         made = front.rows("groups" if shape == "single" else "users")
@@ -85,35 +40,33 @@ def test_directory_jobs_leave_nothing_or_everything(front: Office, hire: Hire, s
             assert [row["state"] for row in rows] == ["queued"] * 3, point
             assert len(made) == 3 * number
             assert not events
-        survivor = hire()
-        until(lambda: not in_flight(front), f"the jobs killed at {point}", seconds=HEALS_SECONDS)
+        survivor = crew.hire()
+        all_done(front, f"the jobs killed at {point}", HEALS_SECONDS)
+        until(lambda: not front.rows("batch") and len(front.rows("worker")) == 1, "the dead to be buried")
         assert survivor.stop() == 0
         ended = front.jobs()[-3:]
         assert [(row["state"], row["crashes"]) for row in ended] == [("succeeded", int(point != "committed"))] * 3
         told = sorted(row["target_name"] for row in front.rows("event") if row["target_name"] in names)
         assert told == sorted(names)
-        assert not front.rows("batch")
 
 
 @pytest.mark.timeout(180)
-def test_mails_are_sent_once_or_their_fate_is_called_unknown(front: Office, hire: Hire) -> None:
+def test_mails_are_sent_once_or_their_fate_is_called_unknown(front: Office, crew: Crew) -> None:
     with Catcher() as catcher:
         for point in EDGE:
             name, before = f"killed-{point.replace('_', '-')}", len(catcher.mails)
             front.submit("create_user", {"username": name, "email": f"{name}@example.com", "name": name})
             front.runner.run("create_user", urgent=False)
             mail = front.submit("send_recovery_email", {"user": name})
-            assert hire(fault=f"{point}:1:kill", smtp_url=catcher.url).wait() == KILLED, point
+            assert crew.hire(fault=f"{point}:1:kill", smtp_url=catcher.url, up=0).wait() == KILLED, point
             after_gate = front.jobs()[-1]
             assert after_gate["state"] == {"gated": "leased", "leased": "leased", "settled": "succeeded"}.get(
                 point, "handing_over"
             )
-            survivor = hire(smtp_url=catcher.url)
+            survivor = crew.hire(smtp_url=catcher.url)
             if point in ("handing_over", "carried"):
                 until(lambda: front.ended(mail).state == "unknown", f"{point}: unknown", seconds=HEALS_SECONDS)
                 assert front.ended(mail).reason == "outcome_unknown"
-                survivor.wait_until_up()
-                until(lambda: front.rows("worker"), "the survivor on the list")
                 assert rest_of(front, mail) > 14 * 60
                 copies = len(catcher.mails) - before
                 assert copies <= 1 if point == "handing_over" else copies == 1
@@ -130,7 +83,7 @@ def test_mails_are_sent_once_or_their_fate_is_called_unknown(front: Office, hire
 def rest_of(front: Office, job_id: str) -> float:
     """The seconds until the keeper decides about a mail of unknown fate."""
     [row] = front.rows("job", id=job_id)
-    rest: float = (row["lease_until"] - datetime.now(UTC)).total_seconds()
+    rest: float = (row["lease_until"] - real_time()).total_seconds()
     return rest
 
 
@@ -148,16 +101,15 @@ def message_id(message: bytes) -> str:
 
 @pytest.mark.timeout(120)
 def test_a_job_that_kills_its_worker_is_given_up_after_three_and_takes_no_neighbour_along(
-    front: Office, hire: Hire
+    front: Office, crew: Crew
 ) -> None:
-    crew = hire(processes=2)
-    crew.wait_until_up(2)
+    worker = crew.hire(processes=2, up=2)
     killer = front.submit("blast", {"name": "killer"})
     neighbours = [front.submit("create_group", {"group": f"neighbour-{n}"}) for n in range(5)]
-    until(lambda: not in_flight(front), "all jobs to end")
+    all_done(front, "all jobs")
     given_up = front.ended(killer)
     assert (given_up.state, given_up.reason) == ("failed", "worker_killed")
     assert [front.ended(job_id).state for job_id in neighbours] == ["succeeded"] * 5
     assert len([row for row in front.rows("attempt", job=killer) if row["outcome"] == "crash"]) == 3
-    crew.wait_until_up(5)
-    assert len(crew.children()) == 2
+    worker.wait_until_up(5)
+    assert len(worker.children()) == 2

@@ -1,5 +1,6 @@
 """The command line `muster`: each command is a door to the same intake, or a look at what there is."""
 
+import io
 import sys
 from typing import Any
 
@@ -57,4 +58,7 @@ for _command in (
 
 def main() -> None:
     """Run the command line; the entry point `muster`."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot write ends no command
     sys.exit(cli(prog_name="muster"))

@@ -82,7 +82,7 @@ def list_(limit: int, before: str | None, as_json: bool, **chosen: Any) -> None:
             print_json(row)
         return
     lines = [(desk.short(row["id"]), row["kind"], row["about"], row["state"], _note(row)) for row in rows]
-    table(("job", "kind", "about", "state", "note"), lines, whole=("job", "state"), empty="There are no such jobs.")
+    table(("job", "kind", "about", "state", "note"), lines, whole=("job", "kind", "state"), empty="There are no such jobs.")
     if len(rows) == limit:
         say(f"\nThere may be more: --before {desk.short(rows[-1]['id'])}, or a larger --limit.")
 
@@ -136,11 +136,11 @@ def show(job_id: str, as_json: bool) -> None:
             heading("Where the last one broke off")
             say(harmless(trace, keep="\n"))
     if page["events"]:
-        rows = [(one["action"], one["target_name"], one["data"]) for one in page["events"]]
-        table(("event", "of", "with"), rows, title="Audit trail", whole=("event",))
+        events = [(one["action"], one["target_name"], one["data"]) for one in page["events"]]
+        table(("event", "of", "with"), events, title="Audit trail", whole=("event",))
     if page["follow_ups"]:
-        rows = [(desk.short(one["id"]), one["kind"], one["state"], one["run_at"]) for one in page["follow_ups"]]
-        table(("job", "kind", "state", "due"), rows, title="Jobs that followed", whole=("job", "due"))
+        next_ = [(desk.short(one["id"]), one["kind"], one["state"], one["run_at"]) for one in page["follow_ups"]]
+        table(("job", "kind", "state", "due"), next_, title="Jobs that followed", whole=("job", "due"))
 
 
 @jobs.command()

@@ -1,7 +1,5 @@
 """`muster mail`: look at mails as people would receive them, and try the way to the relay."""
 
-from datetime import UTC, datetime
-from email.utils import parseaddr
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +11,9 @@ from worker.screen import harmless, print_json, say, table
 
 if TYPE_CHECKING:
     from worker.settings import Settings
+
+# Marks that our templates put around names, so that one of the other direction of writing does not turn the line.
+ISOLATES = "\u2066\u2067\u2068\u2069"
 
 
 @click.group()
@@ -59,9 +60,9 @@ def preview(name: str | None, file: Path | None, locale: str | None, as_json: bo
         print_json({"name": name, "language": written.language, "subject": written.subject, "text": written.text,
                     "html": written.html})  # fmt: skip
         return
-    say(f"Subject: {written.subject}")
+    say(f"Subject: {harmless(written.subject, keep=ISOLATES)}")
     say()
-    say(harmless(written.text, keep="\n"))
+    say(harmless(written.text, keep="\n" + ISOLATES))
     if file is not None:
         say(f"The HTML page is in {file}: open it with file://{file.resolve()}")
 
@@ -71,6 +72,8 @@ def preview(name: str | None, file: Path | None, locale: str | None, as_json: bo
 @desk.json_option
 def test(address: str, as_json: bool) -> None:
     """Send a short mail to ADDRESS now, past the ledger, and say what the relay answered."""
+    from email.utils import parseaddr
+
     from worker.mail.address import InvalidAddress, parse_address
     from worker.mail.failures import DeliveryFailure, RelayMisconfigured, RelayUnavailable
     from worker.mail.transport import transport_from_url
@@ -110,6 +113,9 @@ def test(address: str, as_json: bool) -> None:
 
 def _message(settings: "Settings", recipient: str) -> bytes:
     """A mail that says what it is; from the sender that all mails have, so that the relay's rules are tried too."""
+    from datetime import UTC, datetime
+    from email.utils import parseaddr
+
     from worker.ids import new_id
     from worker.mail.mime import build_message, message_id_for
 

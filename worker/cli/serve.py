@@ -24,7 +24,7 @@ GRACE_SECONDS = 10.0
 @click.option("--queues", metavar="A,B", help="Serve these queues alone, such as mail. [default: all]")
 @click.option("--child", is_flag=True, hidden=True)
 def worker(processes: int, threads: int, mail_threads: int, queues: str | None, child: bool) -> None:
-    """Run worker processes until SIGTERM or Ctrl-C, and start again what dies."""
+    """Run worker processes, and start again what dies."""
     wanted = [queue.strip() for queue in queues.split(",") if queue.strip()] if queues else None
     if child:
         from worker.process import run_worker
@@ -62,7 +62,7 @@ def _check(queues: Sequence[str] | None) -> None:
 @click.command()
 @click.option("--threads", type=click.IntRange(1, 64), default=THREADS, show_default=True, help="Threads for directory jobs.")
 def up(threads: int) -> None:
-    """Run Muster in this one process until Ctrl-C: the embedded service."""
+    """Run Muster in this one process, until Ctrl-C."""
     from worker.app import App
     from worker.process import Staff
     from worker.screen import card, say
@@ -104,15 +104,9 @@ def _without_password(url: str) -> str:
 
 
 def _log(level: str) -> None:
-    """Log to standard error, one line an event: static names first, then the ids that go with them."""
-    import logging
+    from worker import logs
 
-    from worker.cli.logs import Lines
-
-    handler = logging.StreamHandler()
-    handler.setFormatter(Lines())
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    logging.getLogger("worker").setLevel(level.upper())
+    logs.to(None, level)
 
 
 @click.command()
@@ -120,7 +114,7 @@ def _log(level: str) -> None:
               help="Work in this folder. [default: a fresh one, named at the end]")  # fmt: skip
 @click.option("--stay", is_flag=True, help="Go on serving until Ctrl-C, as `muster up` does.")
 def demo(folder: Path | None, stay: bool) -> None:
-    """Show Muster at work: a feed of joiners, movers and leavers, from the first message to the mails."""
+    """See Muster at work on a feed of joiners, movers and leavers."""
     from worker.demo.show import run
 
     raise SystemExit(run(folder, until_stopped if stay else None))

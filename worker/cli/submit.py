@@ -40,7 +40,10 @@ def submit(
     kind: str | None, payload: str | None, batch: IO[bytes] | None, key: str | None, word: str | None, at: str | None,
     urgent: bool, why: str | None, seconds: float | None, dry_run: bool, as_json: bool,
 ) -> None:
-    """Hand in a job: KIND and its payload as JSON (`-` reads it from standard input)."""
+    """Hand in a job, or a file of them.
+
+    KIND is one of `muster jobs kinds`; PAYLOAD_JSON is its payload, `-` reads it from standard input.
+    """
     if batch is not None:
         if kind or payload or key or at or urgent or why or dry_run:
             raise click.UsageError("With --batch every line says kind, payload, key and run_at; only --source, --wait and "

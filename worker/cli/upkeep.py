@@ -41,7 +41,7 @@ def upgrade(dry_run: bool) -> None:
 @click.command()
 @desk.json_option
 def doctor(as_json: bool) -> None:
-    """Check everything Muster needs, and say what to do about what is wrong."""
+    """Check everything Muster needs, and say what to do."""
     from worker.doctor import examine, verdict
     from worker.screen import table
 

@@ -8,7 +8,7 @@ import click
 
 from worker.cli import desk, waiting
 from worker.cli.errors import REFUSED
-from worker.screen import print_json, say, table
+from worker.screen import print_json, say, shown, table
 
 if TYPE_CHECKING:
     from worker.app import App
@@ -47,8 +47,8 @@ def list_(path: str | None, search: str | None, active: bool | None, limit: int,
         for row in rows:
             print_json(row)
         return
-    lines = [(row["username"], row["name"], row["email"], row["path"], _standing(row)) for row in rows]
-    table(("username", "name", "e-mail", "path", "is"), lines, empty="There are no such users.")
+    lines = [(row["username"], row["name"], row["email"], _standing(row)) for row in rows]
+    table(("username", "name", "e-mail", "is"), lines, empty="There are no such users.")
     if len(rows) == limit:
         say(f"\nThere may be more: --after {rows[-1]['username']}, or a larger --limit.")
 
@@ -113,7 +113,7 @@ def recovery_link(user: str, valid_for: str | None, seconds: float, as_json: boo
     if as_json:
         print_json({"link": link, "expires_at": made.get("expires_at"), "job": answer.id})
         return
-    click.echo(f"Shown once; it works until {made.get('expires_at')}, and older links are dead.", err=True)
+    click.echo(f"Shown once; it works until {shown(made.get('expires_at'))} UTC, and older links are dead.", err=True)
     say(link)
 
 
@@ -209,7 +209,7 @@ def _show_going(app: "App", requests: Sequence[Any], *, as_json: bool) -> bool:
             rows.append((name, "refused", found.reason_text))
             continue
         gone = [
-            f"{change['before']} {change['what']}" if isinstance(change["before"], int) and change["before"] is not True
+            f"{change['what']}: {change['before']}" if isinstance(change["before"], int) and change["before"] is not True
             else str(change["what"])
             for change in found.changes if not str(change["what"]).startswith(("user ", "attribute "))
         ]  # fmt: skip

@@ -11,7 +11,7 @@ from office import Office
 from sqlalchemy import text
 
 from worker import faultpoints
-from worker.directory import access, accounts, credentials, recoveries
+from worker.directory import access, accounts, credentials, recoveries, tokens
 from worker.scope import Scope
 
 DAY = timedelta(days=1)
@@ -98,7 +98,7 @@ def test_opening_an_account_again_revives_nothing(office: Office) -> None:
     with office.scope() as scope:  # as if a row had come back from a copy of last night
         scope.conn.execute(
             text("INSERT INTO session (id, user_id, epoch, created_at, expires_at, digest) VALUES (:i, :u, 1, :n, :e, :d)"),
-            {"i": user_id, "u": user_id, "n": stamp(scope, 0), "e": stamp(scope, 1), "d": credentials.tokens.digest(token)},
+            {"i": user_id, "u": user_id, "n": stamp(scope, 0), "e": stamp(scope, 1), "d": tokens.digest(token)},
         )
     assert office.do("reactivate_user", {"user": "ann"}).result["changed"]
     with office.scope() as scope:

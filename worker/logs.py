@@ -2,6 +2,7 @@
 
 import logging
 from datetime import UTC, datetime
+from pathlib import Path
 
 _USUAL = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -19,3 +20,11 @@ class Lines(logging.Formatter):
 def _word(value: object) -> str:
     text = str(value)
     return repr(text) if not text or any(char.isspace() for char in text) else text
+
+
+def to(place: Path | None, level: str) -> None:
+    """Send the log of this process to a file, or (None) to standard error. Other packages say warnings alone."""
+    handler = logging.StreamHandler() if place is None else logging.FileHandler(place, encoding="utf-8")
+    handler.setFormatter(Lines())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.getLogger("worker").setLevel(level.upper())
