@@ -8,9 +8,9 @@ from pydantic import Field
 
 from worker import Context, Item, Payload, UserRef, bulk_job, groups, users
 
-# A group that HR names before IT has made it: tries spread over three days or so (a try at once, then waits that grow
-# to eight hours, drawn by chance between nothing and that), so that a weekend does not lose the membership.
-ATTEMPTS, BASE, CAP = 28, timedelta(seconds=30), timedelta(hours=8)
+# A group that HR names before IT has made it: looked for again this often, for so long that a weekend does not lose
+# the membership. Meanwhile the person's other jobs go on.
+LOOK_EVERY, PATIENCE = timedelta(minutes=30), timedelta(days=3)
 
 
 class AddToGroup(Payload):
@@ -30,7 +30,7 @@ class AddToGroup(Payload):
         return True
 
 
-@bulk_job(attempts=ATTEMPTS, base=BASE, cap=CAP)
+@bulk_job()
 def add_to_group(ctx: Context, items: Sequence[Item[AddToGroup]]) -> None:
     """Add everybody in one statement; who was in it already stays in it."""
     wanted = groups.find(ctx, [item.ask.group for item in items], lock=False)
@@ -42,8 +42,8 @@ def add_to_group(ctx: Context, items: Sequence[Item[AddToGroup]]) -> None:
         group = group_of[item.task.id]
         if group is not None and group.id in present:
             asked.setdefault(item.ask.origin, []).append((item, user, group))
-        elif item.ask.patient:
-            item.retry(f"there is no group {item.ask.group} yet")
+        elif item.ask.patient and ctx.now < item.task.created_at + PATIENCE:
+            item.snooze(ctx.now + LOOK_EVERY, f"there is no group {item.ask.group} yet")
         else:
             item.reject("unknown_group", group=item.ask.group)
     for origin, those in asked.items():

@@ -91,13 +91,14 @@ class Office:
             if keeper:
                 self.keeper.wake()
                 self.keeper.carry_inbox()
-            busy = 0
-            for kind in self.app.registry:
-                runner = self.edge if kind.shape == "edge" else self.runner
-                for urgent in (True, False):
-                    busy += runner.run(kind.name, urgent=urgent)
-            if not busy:
+            self.bell.rung.clear()
+            self.keeper.ring_due()
+            if not self.bell.rung:
                 return
+            for name, queue in sorted(self.bell.rung):
+                runner = self.edge if self.app.registry[name].shape == "edge" else self.runner
+                for urgent in (True, False) if runner is self.edge else (queue == URGENT,):
+                    runner.run(name, urgent=urgent)
         raise AssertionError("the office never came to rest")
 
     def do(self, kind: str, fields: Mapping[str, Any], **facts: Any) -> Ended:

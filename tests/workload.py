@@ -55,7 +55,7 @@ def make(size: int, seed: int) -> Workload:
         lives.append(life)
         total += len(life)
     # Each life in its own order, all of them mixed, with the shared people's jobs in between.
-    running, waiting = lives[:40], lives[40:]
+    running, waiting = lives[:400], lives[400:]
     while running or shared_jobs:
         if shared_jobs and dice.random() < 0.3:
             made.requests.append(shared_jobs.pop())

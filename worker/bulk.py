@@ -49,7 +49,7 @@ def _unnested(columns: Sequence[Column[Any]], rows: Rows, name: str) -> FromClau
     arrays, outputs, picked = [], [], []
     for position, col in enumerate(columns):
         values = [row.get(col.name) for row in rows]
-        if position and values.count(values[0]) == len(values):
+        if position and values and _all_the_same(col.type, values):
             # The same for every row (state, kind, time …): sent once.
             picked.append(bindparam(f"{name}_{position}", values[0], type_=col.type).label(col.name))
             continue
@@ -60,6 +60,11 @@ def _unnested(columns: Sequence[Column[Any]], rows: Rows, name: str) -> FromClau
         picked.append((cast(made, postgresql.JSONB) if isinstance(col.type, JSON) else made).label(col.name))
     source = func.unnest(*arrays).table_valued(*outputs, name=f"{name}_raw").render_derived()
     return select(*picked).select_from(source).subquery(name)
+
+
+def _all_the_same(kind: TypeEngine[Any], values: Sequence[Any]) -> bool:
+    """Whether one value stands for all. Of JSON only "nothing": in Python {"a": 1} equals {"a": true}."""
+    return values.count(values[0]) == len(values) and (values[0] is None or not isinstance(kind, JSON))
 
 
 def _element_type(kind: TypeEngine[Any]) -> TypeEngine[Any]:

@@ -10,13 +10,13 @@ from sqlalchemy import Row, func, select
 from worker import ledger, lines, listing
 from worker.app import App
 from worker.context import Cancelled, Context, Done, Item, Rejected, Retried, Snoozed, turned_down
-from worker.directory import access
-from worker.directory.groups import by_ids as groups_by_ids
+from worker.directory import access, groups
 from worker.intake import Acceptance, Intake, Request
 from worker.jobs import Kind
 from worker.outcomes import Reject, Retry, Snooze
 from worker.scope import Scope
 from worker.settle import Work, fault_answer, finish, follow_up, load, raise_if_rerun, work_of, write_events
+from worker.states import State
 from worker.tables import event, group_parent, job, line, membership, permission, users
 from worker.tables import groups as group_table
 
@@ -73,13 +73,13 @@ def _tried(app: App, scope: Scope, request: Request) -> Preview:
         return _not_taken(answer)
     row = _row(scope, answer.id)
     kind = app.registry[row.kind]
-    account = _account(scope, row.subject)
+    account = _account(scope, kind, row)
     before = _snapshot(scope, account)
     jobs_before = _jobs_of(scope, row)
     ahead = 0 if row.overtakes or kind.shape == "edge" else len(jobs_before)
     work, letter = _do(app, scope, kind, row)
     ended = _row(scope, row.id)
-    after = _snapshot(scope, account or _account(scope, ended.subject))
+    after = _snapshot(scope, account or _account(scope, kind, ended, row.payload))
     jobs_after = _jobs_of(scope, ended)
     reason, text = ended.reason, ended.reason_text
     if work.answer is not None and not isinstance(work.answer, (Done, Rejected, Cancelled)):
@@ -112,6 +112,7 @@ def _row(scope: Scope, job_id: str) -> Row[Any]:
 
 def _do(app: App, scope: Scope, kind: Kind, row: Row[Any]) -> tuple[Work, dict[str, Any] | None]:
     """Run the handler for this one job as the runner would, and write its outcome."""
+    ledger.move(scope, State.QUEUED, [{"id": row.id}])  # as if its turn had come
     work = work_of(row)
     ctx = Context(scope, work.task)
     letter = None
@@ -170,11 +171,16 @@ def _state(work: Work) -> str:
 # -------------------------------------------------------------------------------------- before and after
 
 
-def _account(scope: Scope, subject: str | None) -> str | None:
-    """The user or group whose line this is, once there is one."""
-    if subject is None:
+def _account(scope: Scope, kind: Kind, row: Row[Any], payload: Mapping[str, Any] | None = None) -> str | None:
+    """The user whose line this job stands in, or the group that it names, once there is one. `payload`: as it was given."""
+    if row.subject is None:
         return None
-    return scope.conn.execute(select(line.c.account).where(line.c.subject == subject)).scalar_one_or_none()
+    account = scope.conn.execute(select(line.c.account).where(line.c.subject == row.subject)).scalar_one_or_none()
+    name = (payload or row.payload).get("group")
+    if account is None and isinstance(name, str) and "user" not in kind.payload.model_fields:
+        [group] = groups.find(scope, [name], lock=False)
+        return group.id if group is not None else None
+    return account
 
 
 def _snapshot(scope: Scope, account: str | None) -> dict[str, Any]:
@@ -189,7 +195,7 @@ def _snapshot(scope: Scope, account: str | None) -> dict[str, Any]:
         return {}
     count = select(func.count()).select_from(membership).where(membership.c.group_id == account)
     above = scope.conn.execute(select(group_parent.c.parent).where(group_parent.c.child == account)).scalars().all()
-    names = groups_by_ids(scope, above)
+    names = groups.by_ids(scope, above)
     return (
         {f"group {name}": value for name, value in _plain(group).items()}
         | {f"parent {names[one].name}": True for one in above}

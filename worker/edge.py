@@ -34,6 +34,8 @@ LEASE = timedelta(seconds=90)
 HANDOVER_LEASE = timedelta(minutes=12)
 # A relay that did take the message has shown it by then; a copy sent sooner would meet the first one in the queue.
 UNKNOWN_REST = timedelta(minutes=15)
+# Whoever waits for an outside that is away looks again no sooner, even if the time named has passed: no spinning.
+SHORTEST_REST = timedelta(seconds=1)
 
 
 @dataclass
@@ -257,7 +259,8 @@ class EdgeRunner:
             if receipt is not None:
                 fresh.answer = self._accepted(scope, kind, fresh, receipt)
             if free_until is not None:
-                change = {"id": row.id, "run_at": free_until, "rank": ledger.rank(free_until, row.priority)}
+                at = max(free_until, scope.now + SHORTEST_REST)
+                change = {"id": row.id, "run_at": at, "rank": ledger.rank(at, row.priority)}
                 ledger.move(scope, State.QUEUED, [change], lease=None, lease_until=None)
                 return set()
             return self._settle(scope, kind, [fresh])

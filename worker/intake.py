@@ -149,7 +149,8 @@ class Intake:
         try:
             payload = kind.load(version, request.fields)
             fields = payload.open_fields()
-            problem = unstorable([fields, payload.sealed_values()])
+            # As given too: a number without end would become null in silence.
+            problem = unstorable(request.fields) or unstorable(fields)
             if problem is None:
                 run_at = None if request.run_at is None else request.run_at.astimezone(UTC)
                 content = canonical(fields)

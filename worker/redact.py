@@ -67,7 +67,7 @@ def storable(text: str) -> str:
 def unstorable(value: Any) -> str | None:
     """Say why a JSON value cannot be stored, or None: a NUL character, half a surrogate pair, a number without end."""
     try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, default=str)
         text.encode()
     except UnicodeEncodeError:
         return "it holds half a surrogate pair"
@@ -75,18 +75,32 @@ def unstorable(value: Any) -> str | None:
         return "it is nested too deeply"
     except ValueError:
         return "it holds a number that is not finite"
-    # In JSON text NUL is always written so; the backslash itself may be a written one, hence the second look.
-    if "\\u0000" in text and any("\0" in part for part in (*leaves(value), *_names(value))):
+    if text.count("{") + text.count("[") > DEEPEST and _depth(value) > DEEPEST:
+        return "it is nested too deeply"
+    # In JSON text NUL is always written so; but so is a backslash before u0000, hence the second look.
+    if "\\u0000" in text and "\0" in "".join(_texts(value)):
         return "it holds a NUL character"
     return None
 
 
-def _names(value: Any) -> Iterable[str]:
+def _texts(value: Any) -> Iterable[str]:
+    """Yield every text inside a JSON value, the names of fields too."""
     rest = [value]
     while rest:
         part = rest.pop()
-        if isinstance(part, Mapping):
-            yield from (str(name) for name in part)
+        if isinstance(part, str):
+            yield part
+        elif isinstance(part, Mapping):
+            rest.extend(part)
             rest.extend(part.values())
         elif isinstance(part, (list, tuple)):
             rest.extend(part)
+
+
+def _depth(value: Any) -> int:
+    depth, level = 0, [value]
+    while level and depth <= DEEPEST:
+        parts = [part.values() if isinstance(part, Mapping) else part for part in level if isinstance(part, (Mapping, list, tuple))]
+        level = [inner for part in parts for inner in part]
+        depth += 1
+    return depth

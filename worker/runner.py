@@ -152,8 +152,9 @@ class Runner:
         faultpoints.reached("claimed")
         works: list[Work] = []
         seen: set[str] = set()
-        for row in rows:
-            # Two revocations of one person may be due together: one of them waits for the next batch.
+        for row in sorted(rows, key=lambda row: not row.overtakes):
+            # A revocation may be due together with another one, or with the head of its line: it goes first, and the
+            # other one waits for the next batch.
             if row.subject is None or row.subject not in seen:
                 works.append(work_of(row))
                 seen.add(row.subject or row.id)

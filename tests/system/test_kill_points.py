@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from crew import Crew, all_done, real_time, unfinished, until
+from crew import Crew, all_done, real_time, until
 from office import Office
 from sqlalchemy import update
 
@@ -43,7 +43,7 @@ def test_directory_jobs_leave_nothing_or_everything(front: Office, crew: Crew, s
         survivor = crew.hire()
         all_done(front, f"the jobs killed at {point}", HEALS_SECONDS)
         until(lambda: not front.rows("batch") and len(front.rows("worker")) == 1, "the dead to be buried")
-        assert survivor.stop() == 0
+        survivor.kill()
         ended = front.jobs()[-3:]
         assert [(row["state"], row["crashes"]) for row in ended] == [("succeeded", int(point != "committed"))] * 3
         told = sorted(row["target_name"] for row in front.rows("event") if row["target_name"] in names)
@@ -65,19 +65,24 @@ def test_mails_are_sent_once_or_their_fate_is_called_unknown(front: Office, crew
             )
             survivor = crew.hire(smtp_url=catcher.url)
             if point in ("handing_over", "carried"):
-                until(lambda: front.ended(mail).state == "unknown", f"{point}: unknown", seconds=HEALS_SECONDS)
+                becomes(front, mail, "unknown")
                 assert front.ended(mail).reason == "outcome_unknown"
                 assert rest_of(front, mail) > 14 * 60
                 copies = len(catcher.mails) - before
                 assert copies <= 1 if point == "handing_over" else copies == 1
                 let_rest_pass(front, mail)
-            until(lambda: front.ended(mail).state == "succeeded", f"the mail killed at {point}", seconds=HEALS_SECONDS)
-            assert survivor.stop() == 0
+            becomes(front, mail, "succeeded")
+            survivor.kill()
             ids = [message_id(caught.message) for caught in catcher.mails[before:]]
             assert set(ids) == {front.ended(mail).result["message_id"]}, point
             assert len(ids) == (2 if point == "carried" else 1), point
             sent = [row for row in front.events(name) if row["action"] == "recovery.sent"]
             assert len(sent) == 1
+
+
+def becomes(front: Office, job_id: str, state: str) -> None:
+    """Wait until the survivor has brought a job to a state."""
+    until(lambda: front.ended(job_id).state == state, f"{job_id} {state}", HEALS_SECONDS)
 
 
 def rest_of(front: Office, job_id: str) -> float:

@@ -1,12 +1,11 @@
 """Processes that are killed, frozen or asked to stop: others go on, nobody is orphaned, and what was in hand is done once."""
 
 import json
-import os
 import signal
 import time
 
 import pytest
-from crew import Crew, all_done, alive, kill, told, until
+from crew import Crew, alive, all_done, kill, told, until
 from desk import put_raw
 from office import Office
 from servers import RedisServer
@@ -54,11 +53,11 @@ def test_a_frozen_worker_that_comes_back_does_nothing_twice(front: Office, crew:
     frozen = crew.hire()
     job_id = front.submit("nap", {"name": "frozen", "seconds": 2.0})
     until(lambda: front.rows("batch"), "the job to be in hand")
-    frozen.freeze()
+    frozen.signal(signal.SIGSTOP)
     crew.hire()
     until(lambda: front.ended(job_id).state == "succeeded", "the job to be done by another")
     assert alive(frozen.pid)
-    frozen.thaw()
+    frozen.signal(signal.SIGCONT)
     second = front.submit("nap", {"name": "afterwards"})
     until(lambda: front.ended(second).state == "succeeded", "work to go on")
     until(lambda: len(front.rows("worker")) == 2, "the frozen one to be back on the list")
@@ -73,7 +72,7 @@ def test_a_stop_lets_what_is_in_hand_finish(front: Office, crew: Crew, number: s
     worker = crew.hire()
     job_id = front.submit("nap", {"name": "long", "seconds": 2.0})
     until(lambda: front.rows("batch"), "the job to be in hand")
-    os.kill(worker.pid, number)
+    worker.signal(number)
     assert worker.wait(STOPS_SECONDS) == 0
     assert front.ended(job_id).state == "succeeded"
     assert not front.rows("batch")
@@ -86,7 +85,7 @@ def test_a_stop_releases_what_takes_too_long(front: Office, crew: Crew) -> None:
     job_id = front.submit("nap", {"name": "endless", "seconds": 100.0})
     until(lambda: front.rows("batch"), "the job to be in hand")
     begin = time.monotonic()
-    worker.process.terminate()
+    worker.signal(signal.SIGTERM)
     assert worker.wait(STOPS_SECONDS * 3) == 1
     print(f"released after {time.monotonic() - begin:.1f} s")  # noqa: T201
     assert (front.ended(job_id).state, front.ended(job_id).attempts) == ("queued", 0)
@@ -101,7 +100,7 @@ def test_a_stop_releases_mails_that_a_silent_relay_holds_up(front: Office, crew:
         all_done(front, "ann to be there")
         mail = front.submit("send_recovery_email", {"user": "ann"})
         until(lambda: relay.said.count("EHLO"), "the mail to be on its way")
-        worker.process.terminate()
+        worker.signal(signal.SIGTERM)
         assert worker.wait(STOPS_SECONDS * 3) == 1
         assert (front.ended(mail).state, front.ended(mail).attempts) == ("queued", 0)
 

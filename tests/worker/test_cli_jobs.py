@@ -51,7 +51,8 @@ def test_one_job_in_full_by_the_beginning_of_its_id(shell: Shell) -> None:
     shell.office.world()
     job_id = shell.office.do("offboard_user", {"user": "ann"}, why="asked by phone").id
     page = shell.one("jobs", "show", job_id[:18])
-    assert (page["id"], page["state"], page["why"], page["payload"]) == (job_id, "succeeded", "asked by phone", {"user": "ann"})
+    assert (page["id"], page["state"], page["why"]) == (job_id, "succeeded", "asked by phone")
+    assert page["payload"] == {"user": {"username": "ann"}}
     assert "user.deactivated" in {event["action"] for event in page["events"]}
     assert "delete_user" in {job["kind"] for job in page["follow_ups"]}
     assert "Jobs that followed" in shell.muster("jobs", "show", job_id).stdout

@@ -9,7 +9,7 @@ from shell import Shell
 
 @pytest.fixture
 def shell(database_url: str) -> Iterator[Shell]:
-    opened = Shell(database_url)
+    opened = Shell(database_url, smtp_url="smtp://127.0.0.1:1")  # nobody listens there
     opened.office.world()
     yield opened
     opened.close()
@@ -44,7 +44,16 @@ def test_a_new_person_has_no_before(shell: Shell) -> None:
 
 def test_a_single_job_and_a_group(shell: Shell) -> None:
     found = tried(shell, "update_group", {"group": "staff", "attributes": {"floor": 3}})
-    assert changes(found) == {"attribute floor": (None, 3)}
+    assert changes(found) == {"group attribute floor": (None, 3)}
+    assert changes(tried(shell, "create_group", {"group": "new", "parents": ["staff"]}))["parent staff"] == (None, True)
+    assert changes(tried(shell, "delete_group", {"group": "staff", "force": True}))["group name"] == ("staff", None)
+
+
+def test_a_job_for_later_is_tried_as_of_now(shell: Shell) -> None:
+    before = shell.rows()
+    found = shell.submit("deactivate_user", {"user": "ann"}, "--at", "2h", "--dry-run")
+    assert changes(found)["user is_active"] == (True, False)
+    assert shell.rows() == before
 
 
 def test_a_mail_is_not_sent(shell: Shell) -> None:

@@ -43,5 +43,5 @@ def test_durations_in_the_largest_unit_that_measures_them() -> None:
 
 
 def test_a_page_that_lost_its_markers_is_named() -> None:
-    with pytest.raises(ValueError, match="operate.md"):
+    with pytest.raises(ValueError, match=r"operate\.md"):
         reference.with_settings("# Operate\n")

@@ -1,7 +1,7 @@
 """`muster jobs` and `muster refusals`: look at the ledger, and bring back, release or cancel what stands in it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -18,6 +18,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 # Jobs handled in one transaction by retry, release and cancel: others get their turn in between.
 SLICE = 500
+# A job that is due within this time is listed with the hour, a later one with the year.
+NEAR = timedelta(days=90)
 
 
 def chosen_by(function: F) -> F:
@@ -90,7 +92,7 @@ def list_(limit: int, before: str | None, as_json: bool, **chosen: Any) -> None:
 def _note(row: Mapping[str, Any]) -> str:
     """What a person wants to know about a job besides its state, in a few words."""
     if row["state"] == State.SCHEDULED:
-        return f"at {row['run_at']:%Y-%m-%d %H:%M}"
+        return f"at {row['run_at']:%m-%d %H:%M}" if row["run_at"] - row["created_at"] < NEAR else f"on {row['run_at']:%Y-%m-%d}"
     if row["finished_at"] is None and row["attempts"]:
         return f"{row['attempts']} tries, next {row['run_at']:%H:%M:%S}"
     return row["reason"] or ""

@@ -1,0 +1,1 @@
+"""The speed claims of Muster, to be run on any machine: `python -m benchmarks`."""
