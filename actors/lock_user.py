@@ -1,7 +1,6 @@
 """Lock a user for reasons of security, whatever HR says, and end all access at once."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, ClassVar
 
 from pydantic import Field
@@ -27,7 +26,7 @@ class LockUser(Payload):
 @job()
 def lock_user(ctx: Context, ask: LockUser) -> Mapping[str, Any]:
     user = users.get(ctx, ask.user)
-    wanted = replace(user, locked_at=user.locked_at or ctx.now, lock_owner=ask.owner, lock_reason=ask.reason)
+    wanted = user._replace(locked_at=user.locked_at or ctx.now, lock_owner=ask.owner, lock_reason=ask.reason)
     [locked] = users.save(ctx, [(user, wanted)])
     revoked = users.cut(ctx, [user.id])[user.id]
     changed = locked.version != user.version

@@ -1,7 +1,6 @@
 """Release a user from legal hold."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, ClassVar
 
 from pydantic import Field
@@ -23,6 +22,6 @@ def release_legal_hold(ctx: Context, ask: ReleaseLegalHold) -> Mapping[str, Any]
     user = users.get(ctx, ask.user)
     if not user.held:
         return {"changed": False, "user": user.id}
-    users.save(ctx, [(user, replace(user, held_at=None, hold_owner=None, hold_reason=None))])
+    users.save(ctx, [(user, user._replace(held_at=None, hold_owner=None, hold_reason=None))])
     ctx.event(users.Action.USER_RELEASED, user.id, user.label, owner=user.hold_owner, reason=ask.reason)
     return {"changed": True, "user": user.id}

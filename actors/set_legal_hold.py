@@ -1,7 +1,6 @@
 """Put a user under legal hold: nobody may delete the account."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, ClassVar
 
 from pydantic import Field
@@ -25,8 +24,8 @@ class SetLegalHold(Payload):
 def set_legal_hold(ctx: Context, ask: SetLegalHold) -> Mapping[str, Any]:
     users.cancel_deletion(ctx, ctx.task.subject, by=f"set_legal_hold {ctx.task.id}")
     user = users.get(ctx, ask.user)
-    wanted = replace(
-        user, held_at=user.held_at or ctx.now, hold_owner=ask.owner, hold_reason=ask.reason, delete_at=None
+    wanted = user._replace(
+        held_at=user.held_at or ctx.now, hold_owner=ask.owner, hold_reason=ask.reason, delete_at=None
     )
     [held] = users.save(ctx, [(user, wanted)])
     if user.delete_at is not None:

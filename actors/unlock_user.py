@@ -1,7 +1,6 @@
 """Lift the security lock of a user."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, ClassVar
 
 from pydantic import Field
@@ -26,6 +25,6 @@ def unlock_user(ctx: Context, ask: UnlockUser) -> Mapping[str, Any]:
     user = users.get(ctx, ask.user)
     if not user.locked:
         return {"changed": False, "user": user.id, "is_active": user.is_active}
-    users.save(ctx, [(user, replace(user, locked_at=None, lock_owner=None, lock_reason=None))])
+    users.save(ctx, [(user, user._replace(locked_at=None, lock_owner=None, lock_reason=None))])
     ctx.event(users.Action.USER_UNLOCKED, user.id, user.label, owner=user.lock_owner, reason=ask.reason)
     return {"changed": True, "user": user.id, "is_active": user.is_active}

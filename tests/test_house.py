@@ -13,10 +13,10 @@ ROOT = Path(__file__).resolve().parent.parent
 
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"settings", "outcomes", "states", "ids", "redact", "scope", "jobs", "errand", "faultpoints",
-               "screen", "logs"}),
+               "screen", "logs", "address", "identity"}),
     frozenset({"tables", "database", "bulk", "migrate"}),
     frozenset({"ledger", "lines", "directory"}),
-    frozenset({"context", "intake", "queue"}),
+    frozenset({"context", "intake", "queue", "settle"}),
     frozenset({"mail", "runner", "edge", "keeper", "telemetry", "listing", "messages", "pages"}),
     frozenset({"feeds"}),
     frozenset({"api", "scim", "console"}),

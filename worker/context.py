@@ -187,7 +187,15 @@ class Snoozed:
     text: str
 
 
-Answer = Done | Rejected | Cancelled | Retried | Snoozed
+@dataclass(frozen=True)
+class Behind:
+    """To be done in its turn after all: the name it uses is about to be given by somebody before it in the line."""
+
+    code: str = "behind"
+    text: str = ""
+
+
+Answer = Done | Rejected | Cancelled | Retried | Snoozed | Behind
 
 
 def turned_down(code: str, text: str) -> "Cancelled | Rejected":

@@ -90,7 +90,7 @@ class Database:
             except (Busy, Unreachable):
                 if turn == RERUNS - 1:
                     raise
-                time.sleep(random.uniform(0.005, 0.05 * 2**turn))  # noqa: S311 (jitter, not a secret)
+                time.sleep(random.uniform(0.005, 0.05 * 2**turn))
         raise AssertionError("unreachable")
 
     @contextmanager

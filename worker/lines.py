@@ -192,6 +192,18 @@ def occupied(scope: Scope, subjects: Sequence[str]) -> set[str]:
     return {row.subject for row in scope.conn.execute(statement)}
 
 
+def heads(scope: Scope, subjects: Sequence[str]) -> dict[str, int]:
+    """Return the first place taken in each of these lines; an empty line has none. Call it under their lock."""
+    if not subjects:
+        return {}
+    statement = (
+        select(job.c.subject, func.min(job.c.seq).label("place"))
+        .where(among(scope.conn, job.c.subject, list(subjects)), in_line)
+        .group_by(job.c.subject)
+    )
+    return {row.subject: row.place for row in scope.conn.execute(statement)}
+
+
 def lift(scope: Scope, subjects: Sequence[str]) -> set[tuple[str, bool]]:
     """Let the first of each line go, if it waits; returns the (kind, urgent) of those lifted. Call it under the lock."""
     if not subjects:

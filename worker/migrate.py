@@ -2,13 +2,21 @@
 
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, create_engine, inspect, text
+from sqlalchemy import Connection, Engine, create_engine, delete, insert, inspect, select, text
 
 from worker.database import Database
 from worker.settings import Settings
+from worker.tables import meta
 
-#: The newest revision: this Muster works on it and on no other. A test compares it with the migrations.
+#: The newest revision, the one this Muster brings a database to. A test compares it with the migrations.
 HEAD = "0001"
+
+#: The oldest revision whose code may go on working on HEAD's schema: migrations expand first and contract a release
+#: later, so that old and new workers overlap while machines are upgraded one by one.
+WORKS_WITH = "0001"
+
+#: The row of `meta` that tells older code whether it may go on.
+MARK = "schema_works_with"
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -31,6 +39,8 @@ def upgrade_database(database: Database) -> None:
                 conn.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
             if current(conn) != HEAD:
                 _run(conn, "upgrade", HEAD)
+                conn.execute(delete(meta).where(meta.c.name == MARK))
+                conn.execute(insert(meta).values(name=MARK, value=WORKS_WITH))
     finally:
         database.dispose()
 
@@ -43,10 +53,14 @@ def current(conn: Connection) -> str | None:
 
 
 def require(database: Database) -> None:
-    """Raise WrongSchema, saying what to type, unless the schema is the one this Muster works on."""
+    """Raise WrongSchema, saying what to type, unless this Muster can work on the schema.
+
+    It can on its own, and on a newer one that only added to it.
+    """
     with database.read() as conn:
         found = current(conn)
-    if found == HEAD:
+        mark = conn.execute(select(meta.c.value).where(meta.c.name == MARK)).scalar_one_or_none() if found else None
+    if found == HEAD or (found is not None and found > HEAD and mark is not None and mark <= HEAD):
         return
     if found is None:
         raise WrongSchema("The database is empty. Type `muster db upgrade` to set it up.")

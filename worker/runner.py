@@ -12,10 +12,10 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from worker import faultpoints, ledger, lines
-from worker.context import Cancelled, Context, Done, Item, Retried, Snoozed, turned_down
+from worker.context import Behind, Cancelled, Context, Done, Item, Rejected, Retried, Snoozed, turned_down
 from worker.database import Busy, Database, Unreachable
 from worker.jobs import Kind, Registry
-from worker.outcomes import Reject, Retry, Snooze, reason_text
+from worker.outcomes import Reject, Retry, Snooze, curable, reason_text
 from worker.redact import redact
 from worker.scope import Scope
 from worker.settle import Rung, Work, fault_answer, finish, follow_up, load, raise_if_rerun, work_of, write_events
@@ -172,6 +172,7 @@ class Runner:
             else:
                 for work in wanted:
                     _handle_single(scope, kind, work)
+        _let_wait(scope, works)
         faultpoints.reached("handled")
         rung = self._finish(scope, kind, works)
         if len(works) < len(rows):
@@ -193,6 +194,18 @@ def _check_bar(work: Work, bar: int | None) -> None:
     """Access was taken away after this job was accepted: it may not give it back, however late it is released."""
     if bar is not None and work.row.gives_access and (work.row.accepted or 0) < bar:
         work.answer = Cancelled("superseded", reason_text("superseded", {"by": "a revocation"}))
+
+
+def _let_wait(scope: Scope, works: Sequence[Work]) -> None:
+    """A revocation may use a name that a rename before it in the line will give: then it comes in its turn, not never."""
+    unknown = {
+        work.row.subject: work for work in works
+        if work.row.overtakes and work.row.subject and isinstance(work.answer, Rejected) and curable(work.answer.code)
+    }
+    heads = lines.heads(scope, sorted(unknown))
+    for subject, work in unknown.items():
+        if work.row.seq is not None and heads.get(subject, work.row.seq) < work.row.seq:
+            work.answer = Behind()
 
 
 def _handle_bulk(scope: Scope, kind: Kind, works: Sequence[Work]) -> None:

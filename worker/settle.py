@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from worker import ledger, lines
 from worker.bulk import insert_rows
-from worker.context import Answer, Cancelled, Done, Notes, Rejected, Retried, Snoozed, Task
+from worker.context import Answer, Behind, Cancelled, Done, Notes, Rejected, Retried, Snoozed, Task
 from worker.database import RERUN_STATES, Busy, Unreachable
 from worker.ids import new_ids
 from worker.intake import Intake, Request
@@ -103,12 +103,16 @@ def finish(scope: Scope, kind: Kind, works: Sequence[Work], worker_id: str) -> N
     failed: list[ledger.Change] = []
     again: list[ledger.Change] = []
     later: list[ledger.Change] = []
+    behind: list[ledger.Change] = []
     history: list[ledger.Change] = []
     for work in works:
         row, answer = work.row, work.answer
         number = row.attempts + 1
         if isinstance(answer, Done):
             done.append({"id": row.id, "result": dict(answer.result)})
+            continue
+        if isinstance(answer, Behind):
+            behind.append({"id": row.id})
             continue
         code = "snooze" if isinstance(answer, Snoozed) else answer.code[:CODE_LENGTH] if answer else "unanswered"
         text = storable(answer.text) if answer else ""
@@ -139,6 +143,7 @@ def finish(scope: Scope, kind: Kind, works: Sequence[Work], worker_id: str) -> N
         + ledger.move(scope, State.FAILED, failed)
         + ledger.move(scope, State.QUEUED, again, lease=None, lease_until=None)
         + ledger.move(scope, State.SCHEDULED, later, seq=None)
+        + ledger.move(scope, State.WAITING, behind)
     )
     if moved != len(works):
         raise Slipped(f"{len(works) - moved} of {len(works)} jobs were no longer where they had been")

@@ -25,13 +25,15 @@ S = State
 FINISHED = frozenset({S.SUCCEEDED, S.REJECTED, S.FAILED, S.CANCELLED})
 UNFINISHED = frozenset(State) - FINISHED
 
-#: from → to. `queued → queued` is a retry, `queued → scheduled` a snooze; out of a finished state leads only a re-drive.
-#: Whoever is handing over is neither cancelled nor held: it is too late, and releasing it later would do it twice.
+#: from → to. `queued → queued` is a retry, `queued → scheduled` a snooze, `queued → waiting` two lines of one person
+#: becoming one, or a revocation by a name that somebody before it in the line is about to give. Out of a finished state
+#: leads only a re-drive. Whoever is handing over is neither cancelled nor held: it is too late, and releasing it later
+#: would do it twice.
 MOVES: Mapping[State, frozenset[State]] = {
     S.SCHEDULED: frozenset({S.QUEUED, S.WAITING, S.HELD, S.CANCELLED}),
     S.WAITING: frozenset({S.QUEUED, S.HELD, S.CANCELLED}),
     S.QUEUED: frozenset({
-        S.QUEUED, S.SCHEDULED, S.LEASED, S.HELD, S.SUCCEEDED, S.REJECTED, S.FAILED, S.CANCELLED,
+        S.QUEUED, S.WAITING, S.SCHEDULED, S.LEASED, S.HELD, S.SUCCEEDED, S.REJECTED, S.FAILED, S.CANCELLED,
     }),
     S.LEASED: frozenset({S.QUEUED, S.HANDING_OVER, S.HELD, S.SUCCEEDED, S.REJECTED, S.FAILED, S.CANCELLED}),
     S.HANDING_OVER: frozenset({S.QUEUED, S.SUCCEEDED, S.REJECTED, S.FAILED, S.UNKNOWN}),

@@ -49,7 +49,7 @@ def test_every_json_value_comes_back_as_it_was(conn: Connection) -> None:
     assert [type(value) for value in found] == [type(value) for value in values]
 
 
-@pytest.mark.parametrize("values", [[1, True, 1.0], [{"a": 0}, {"a": False}], [None, None], [{}, {}], [[], []]])
+@pytest.mark.parametrize("values", [[1, True], [{"a": 0}, {"a": False}], [None, None], [{}, {}], [[], []]])
 def test_json_values_that_python_takes_for_equal_stay_different(conn: Connection, values: list[Any]) -> None:
     insert_rows(conn, refusal, [{**row, "evidence": value} for row, value in zip(rows(len(values)), values, strict=True)])
     assert str(stored(conn, "evidence")) == str(values)

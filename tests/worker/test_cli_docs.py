@@ -1,7 +1,7 @@
 """docs/cli.md names every field that a command prints as JSON, and no command that is not there."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +39,11 @@ MORE_THAN: dict[str, tuple[str, Ask]] = {
 
 
 @pytest.fixture
-def shell(sqlite_url: str, request: pytest.FixtureRequest) -> Shell:
+def shell(sqlite_url: str) -> Iterator[Shell]:
     opened = Shell(sqlite_url)
-    request.addfinalizer(opened.close)
     opened.office.world()
-    return opened
+    yield opened
+    opened.close()
 
 
 def named(row: str) -> set[str]:

@@ -52,6 +52,17 @@ def test_up_does_what_others_submit_and_ends_in_order(sqlite_url: str, tmp_path:
     shell.close()
 
 
+def test_up_ends_in_order_when_told_twice(sqlite_url: str, tmp_path: Path) -> None:
+    shell = Shell(sqlite_url)
+    with serving(tmp_path, ["up"], database_url=sqlite_url) as process:
+        wait_for_worker(shell)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "Muster is up. Ctrl-C ends it.\n"
+        process.send_signal(signal.SIGINT)
+    assert process.returncode == 0
+    shell.close()
+
+
 def test_worker_processes_do_what_others_submit(database_url: str, broker_url: str, tmp_path: Path) -> None:
     shell = Shell(database_url, broker_url=broker_url)
     words = ["worker", "--processes", "2", "--threads", "2", "--mail-threads", "1"]

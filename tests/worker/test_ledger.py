@@ -143,6 +143,23 @@ def test_a_revocation_that_has_to_be_tried_again_lets_the_line_go_on(bench: Benc
     assert bench.states(gives, harmless, takes) == ["cancelled", "queued", "queued"]
 
 
+def test_a_revocation_by_a_name_still_to_be_given_comes_in_its_turn(bench: Bench) -> None:
+    """Refused as unknown it would be lost, and the person would keep their access under the new name."""
+    known: list[str] = []
+    bench.trial.acts["rename"] = lambda ctx, ask: known.append("patricia") if ctx.task.attempts else bench.trial.acts["retry"](ctx, ask)
+    bench.trial.acts["known?"] = lambda ctx, ask: None if known else bench.trial.acts["reject"](ctx, ask)
+    rename = bench.ask("rename", becomes="patricia", do="rename")
+    gives = bench.ask("gives", gives=True)
+    takes = bench.ask("takes", user="patricia", takes=True, do="known?")
+    later = bench.ask("later", gives=True)
+    bench.drain()
+    assert bench.states(rename, gives, takes, later) == ["queued", "cancelled", "waiting", "waiting"]
+    assert (bench.tries(takes), bench.ended(takes).attempts) == ([], 0)
+    bench.later(minutes=6)
+    bench.drain()
+    assert bench.done() == ["rename", "takes", "later"]
+
+
 def test_of_two_revocations_in_one_batch_each_is_done_once(bench: Bench) -> None:
     ids = [bench.ask(str(number), takes=True) for number in range(3)]
     assert bench.states(*ids) == ["queued"] * 3

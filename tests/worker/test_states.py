@@ -11,7 +11,7 @@ from worker.tables import job
 WRITTEN_DOWN = {
     "scheduled": "queued waiting held cancelled",
     "waiting": "queued held cancelled",
-    "queued": "queued scheduled leased held succeeded rejected failed cancelled",
+    "queued": "queued waiting scheduled leased held succeeded rejected failed cancelled",
     "leased": "queued handing_over held succeeded rejected failed cancelled",
     "handing_over": "queued succeeded rejected failed unknown",
     "unknown": "queued held succeeded cancelled",

@@ -74,7 +74,7 @@ def test(address: str, as_json: bool) -> None:
     """Send a short mail to ADDRESS now, past the ledger, and say what the relay answered."""
     from email.utils import parseaddr
 
-    from worker.mail.address import InvalidAddress, parse_address
+    from worker.address import InvalidAddress, parse_address
     from worker.mail.failures import DeliveryFailure, RelayMisconfigured, RelayUnavailable
     from worker.mail.transport import transport_from_url
 

@@ -1,7 +1,8 @@
 """`muster up`, `muster worker` and `muster demo`: the commands that work."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -71,30 +72,44 @@ def up(threads: int) -> None:
     _log(settings.log_level)
     app = App(settings, pool_size=threads + MAIL_THREADS + 4)
     try:
-        with Staff(app, threads=threads, mail_threads=MAIL_THREADS):
+        with stop_signals() as wait, Staff(app, threads=threads, mail_threads=MAIL_THREADS):
             say("Muster is up. Ctrl-C ends it.")
             card({"database": _without_password(settings.database_url),
                   "queue": _without_password(settings.broker_url or "in this process"),
                   "mails go to": _without_password(str(settings.mail_destination or "nowhere: MUSTER_SMTP_URL is not set"))})
-            sys.stdout.flush()
-            until_stopped()
+            wait()
             say("Finishing what is in hand …")
     finally:
         app.close()
 
 
-def until_stopped() -> None:
-    """Wait for SIGTERM or Ctrl-C."""
+@contextmanager
+def stop_signals() -> Iterator[Callable[[], None]]:
+    """Take SIGTERM and Ctrl-C as wishes to stop; gives what waits for one."""
     import signal
-    import threading
+    from queue import SimpleQueue
 
-    asked = threading.Event()
-    before = {number: signal.signal(number, lambda *_: asked.set()) for number in (signal.SIGTERM, signal.SIGINT)}
+    # Two signals may come at once: of all that can be waited for, only SimpleQueue.put may be interrupted by itself.
+    asked: SimpleQueue[int] = SimpleQueue()
+    before = {
+        number: signal.signal(number, lambda number, _frame: asked.put(number)) for number in (signal.SIGTERM, signal.SIGINT)
+    }
+
+    def wait() -> None:
+        sys.stdout.flush()
+        asked.get()
+
     try:
-        asked.wait()
+        yield wait
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def until_stopped() -> None:
+    """Wait for SIGTERM or Ctrl-C."""
+    with stop_signals() as wait:
+        wait()
 
 
 def _without_password(url: str) -> str:

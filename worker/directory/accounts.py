@@ -1,9 +1,8 @@
 """The rows of people: found by any of their names, locked in one order, and saved with their version raised."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
 from datetime import date, datetime
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Row, select
@@ -16,9 +15,8 @@ from worker.scope import Scope
 from worker.tables import users
 
 
-@dataclass(frozen=True)
-class User:
-    """One account, as stored."""
+class User(NamedTuple):
+    """One account, as stored. Immutable; a tuple, because batches make thousands of them."""
 
     id: str
     username: str
@@ -81,7 +79,7 @@ class User:
         return ZoneInfo(self.zone) if self.zone else scope.settings.default_zone
 
 
-_COLUMNS = [users.c[field.name] for field in fields(User)]
+_COLUMNS = [users.c[name] for name in User._fields]
 # Raised or set by statements of their own; a row saved from what was read earlier must not turn them back.
 _NOT_SAVED = frozenset({"id", "epoch", "password_hash", "password_changed_at", "last_login_at", "created_at"})
 # Columns that follow from others, and so are no news in the audit trail.
@@ -90,7 +88,7 @@ _DERIVED = frozenset({"username_folded", "email_folded", "version", "updated_at"
 
 def from_row(row: Row[Any]) -> User:
     """Return the account that a row of the table `users` holds."""
-    return User(**row._mapping)  # noqa: SLF001 (SQLAlchemy's public way to read a row by names)
+    return User._make(row)
 
 
 def locate(scope: Scope, names: Sequence[Name]) -> list[str | None]:
@@ -198,7 +196,7 @@ def save(scope: Scope, pairs: Sequence[tuple[User, User]]) -> list[User]:
     rows: list[dict[str, Any]] = []
     for before, after in pairs:
         if _differing(before, after):
-            values = asdict(after) | {"version": before.version + 1, "updated_at": scope.now}
+            values = after._asdict() | {"version": before.version + 1, "updated_at": scope.now}
             saved.append(User(**values))
             rows.append({name: values[name] for name in ("id", "version", "updated_at", *columns)})
         else:
@@ -210,10 +208,9 @@ def save(scope: Scope, pairs: Sequence[tuple[User, User]]) -> list[User]:
 
 def _differing(before: User, after: User) -> list[str]:
     return [
-        field.name
-        for field in fields(User)
-        if field.name not in _NOT_SAVED and field.name not in ("version", "updated_at")
-        and getattr(before, field.name) != getattr(after, field.name)
+        name
+        for name, was, now in zip(User._fields, before, after, strict=True)
+        if was != now and name not in _NOT_SAVED and name not in ("version", "updated_at")
     ]
 
 

@@ -26,7 +26,7 @@ class Email:
 
 def read(scope: Scope, text: str, user: object) -> Email:
     """Return the address that `text` names. Raises Reject bad_email, naming `user`."""
-    from worker.mail.address import InvalidAddress, parse_address
+    from worker.address import InvalidAddress, parse_address
 
     try:
         found = parse_address(text, allow_domains=scope.settings.mail_domains)

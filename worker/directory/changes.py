@@ -88,7 +88,7 @@ def amend(scope: Scope, wanted: Sequence[Change]) -> list[Changed | Reject]:
             answers.append(problem)
             continue
         if one.given.get("is_active"):
-            revised = replace(revised, delete_at=None)
+            revised = revised._replace(delete_at=None)
         answers.append(Changed(one.user, revised))
     return write(scope, answers, [one.subject for one in wanted])
 

@@ -1,7 +1,7 @@
 """Getting an account: a new one, or one that exists and is taken over, several people at once."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Literal
 
@@ -22,7 +22,7 @@ from worker.tables import users
 IfExists = Literal["reject", "adopt", "update"]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Wish:
     """An account as somebody wants it.
 
@@ -42,15 +42,15 @@ class Wish:
     origin: str = "manual"
     if_exists: IfExists = "reject"
     patient: bool = False
+    names: list[Name] = field(init=False)
 
-    @property
-    def names(self) -> list[Name]:
-        """The names it asks for, the strongest first."""
+    def __post_init__(self) -> None:
+        """Note the names it asks for, the strongest first."""
         external = [(NameKind.EXTERNAL_ID, self.external_id)] if self.external_id else []
-        return [*external, (NameKind.USERNAME, self.username)]
+        self.names = [*external, (NameKind.USERNAME, self.username)]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Enrolled:
     """An account that somebody has now. `before` is None for a new one; `revoked` counts what was cut."""
 
@@ -138,10 +138,9 @@ def enrol(scope: Scope, wishes: Sequence[Wish]) -> list[Enrolled | Outcome]:
             decided.append(_decide(batch, wish))
         except Outcome as refusal:
             decided.append(refusal)
-    for position, wish in enumerate(wishes):
-        answer = decided[position]
+    for wish, answer in zip(wishes, decided, strict=True):
         if isinstance(answer, Enrolled) and wish.manager and wish.patient:
-            decided[position] = _with_manager(batch, wish.manager, answer)
+            _set_manager(batch, wish.manager, answer)
     return _write(batch, wishes, decided)
 
 
@@ -167,7 +166,8 @@ def _decide(batch: _Batch, wish: Wish) -> Enrolled:
         raise Reject("unknown_group", group=missing[0])
     person = _same_person(batch, wish)
     answer = _new(batch, wish) if person is None else _taken_over(batch, wish, person)
-    return replace(answer, unknown_groups=tuple(missing), origin=wish.origin)
+    answer.unknown_groups, answer.origin = tuple(missing), wish.origin
+    return answer
 
 
 def _same_person(batch: _Batch, wish: Wish) -> User | None:
@@ -234,15 +234,16 @@ def _taken_over(batch: _Batch, wish: Wish, person: User) -> Enrolled:
         raise Reject("protected_type", user=person.label)
     revised = batch.register.revise(person, given)
     batch.taken.add(person.id)
-    return Enrolled(replace(revised, delete_at=None) if given.get("is_active") else revised, person)
+    return Enrolled(revised._replace(delete_at=None) if given.get("is_active") else revised, person)
 
 
-def _with_manager(batch: _Batch, ref: UserRef, answer: Enrolled) -> Enrolled:
+def _set_manager(batch: _Batch, ref: UserRef, answer: Enrolled) -> None:
     """Whoever is enrolled in the same batch can be the manager too; somebody unknown is reported, oneself is nobody."""
     manager = batch.register.manager(ref)
     if manager is None:
-        return replace(answer, unknown_manager=ref)
-    return replace(answer, user=replace(answer.user, manager=None if manager == answer.user.id else manager))
+        answer.unknown_manager = ref
+    else:
+        answer.user = answer.user._replace(manager=None if manager == answer.user.id else manager)
 
 
 def _blank(scope: Scope, wish: Wish) -> User:
@@ -260,7 +261,7 @@ def _write(batch: _Batch, wishes: Sequence[Wish], decided: Sequence[Enrolled | O
     scope = batch.scope
     made = [(wish, answer) for wish, answer in zip(wishes, decided, strict=True) if isinstance(answer, Enrolled)]
     fresh = sorted((answer.user for _, answer in made if answer.created), key=lambda user: user.username_folded)
-    insert_rows(scope.conn, users, [vars(user) for user in fresh])
+    insert_rows(scope.conn, users, [user._asdict() for user in fresh])
     old = [(wish, Changed(answer.before, answer.user)) for wish, answer in made if answer.before is not None]
     saved = {
         one.user.id: one.user
@@ -275,16 +276,11 @@ def _write(batch: _Batch, wishes: Sequence[Wish], decided: Sequence[Enrolled | O
     closing = [one.user.id for wish, one in old if wish.if_exists == "update" and wish.active(one.before) is False]
     revoked = access.cut(scope, closing)
     joined = _join(batch, made)
-    return [
-        replace(
-            answer,
-            user=saved.get(answer.user.id, answer.user),
-            joined=tuple(joined.get(answer.user.id, ())),
-            revoked=revoked.get(answer.user.id),
-        )
-        if isinstance(answer, Enrolled) else answer
-        for answer in decided
-    ]  # fmt: skip
+    for _, answer in made:
+        answer.user = saved.get(answer.user.id, answer.user)
+        answer.joined = tuple(joined.get(answer.user.id, ()))
+        answer.revoked = revoked.get(answer.user.id)
+    return list(decided)
 
 
 def _join(batch: _Batch, made: Sequence[tuple[Wish, Enrolled]]) -> dict[str, list[str]]:

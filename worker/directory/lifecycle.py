@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
@@ -69,11 +69,11 @@ def close(scope: Scope, leaving: Sequence[User], *, delete_at: Mapping[str, date
     """
     planned = delete_at or {}
     saved = save(
-        scope, [(user, replace(user, is_active=False, delete_at=planned.get(user.id, user.delete_at))) for user in leaving]
+        scope, [(user, user._replace(is_active=False, delete_at=planned.get(user.id, user.delete_at))) for user in leaving]
     )
     counts = access.cut(scope, [user.id for user in leaving])
     return [
-        Closed(before, replace(after, epoch=before.epoch + 1), counts[before.id])
+        Closed(before, after._replace(epoch=before.epoch + 1), counts[before.id])
         for before, after in zip(leaving, saved, strict=True)
     ]
 
@@ -90,7 +90,7 @@ def reopen(scope: Scope, user: User, *, active: bool) -> Changed:
 
     What was revoked stays revoked: the epoch is not turned back.
     """
-    [saved] = save(scope, [(user, replace(user, is_active=user.is_active or active, delete_at=None))])
+    [saved] = save(scope, [(user, user._replace(is_active=user.is_active or active, delete_at=None))])
     return Changed(user, saved)
 
 

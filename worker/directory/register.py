@@ -1,7 +1,6 @@
 """Who has which name, address and place: read once for a batch, with the claims that the batch itself makes."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from worker.bulk import select_by
@@ -104,7 +103,7 @@ class Register:
             values["manager"] = self._manager(user, given["manager"])
         if "email" in given:
             values |= self._email(user, given["email"])
-        revised = replace(user, **values)
+        revised = user._replace(**values)
         if revised.start_date and revised.end_date and revised.end_date < revised.start_date:
             raise Reject("invalid", user=user.label, problem="the end date lies before the start date")
         if not self._addresses.claim(values.get("email_folded"), user.id):

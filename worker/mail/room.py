@@ -11,11 +11,11 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
+from worker.address import InvalidAddress, parse_address
 from worker.bulk import insert_rows
 from worker.database import Database
 from worker.errand import Deferred, Refused, Unavailable, Unknown
 from worker.mail import breaker, failures
-from worker.mail.address import InvalidAddress, parse_address
 from worker.mail.breaker import CLOSED, BreakerState
 from worker.mail.letter import Letter
 from worker.mail.mime import UnsafeMessage, build_message, message_id_for

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.mail.address import Address, InvalidAddress, parse_address
+from worker.address import Address, InvalidAddress, parse_address
 
 
 @pytest.mark.parametrize(
@@ -81,6 +81,6 @@ def test_whatever_is_accepted_is_safe_in_an_envelope_and_in_a_header(text: str) 
 
 
 def test_importing_the_module_loads_no_heavy_package() -> None:
-    code = "import sys, worker.mail.address; print(sorted({'email_validator', 'idna', 'dns'} & set(sys.modules)))"
+    code = "import sys, worker.address; print(sorted({'email_validator', 'idna', 'dns'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[]"
