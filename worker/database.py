@@ -73,8 +73,8 @@ class Database:
 
         On SQLite writers queue at a file lock first, so that a single submit is not starved by batches.
         """
-        with _told_apart(), self._turn(), self.engine.connect() as conn:
-            conn = conn.execution_options(muster_write=True)
+        with _told_apart(), self._turn(), self.engine.connect() as plain:
+            conn = plain.execution_options(muster_write=True)
             with conn.begin():
                 yield conn
 
@@ -99,7 +99,7 @@ class Database:
             yield
             return
         self._sqlite.parent.mkdir(parents=True, exist_ok=True)
-        with open(f"{self._sqlite}.lock", "a") as file:
+        with Path(f"{self._sqlite}.lock").open("a") as file:
             _lock(file.fileno())
             yield
 

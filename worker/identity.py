@@ -8,7 +8,7 @@ from pathlib import Path
 def host() -> str:
     """Name the machine (and, in a container, the process namespace): pids mean something only within it."""
     try:
-        space = os.readlink("/proc/self/ns/pid")
+        space = str(Path("/proc/self/ns/pid").readlink())
     except OSError:
         space = ""
     return f"{socket.gethostname()} {space}".strip()

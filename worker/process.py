@@ -8,9 +8,10 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import UTC, datetime
-from types import FrameType, TracebackType
+from queue import SimpleQueue
+from types import TracebackType
 from typing import Any, Self
 
 from worker import faultpoints
@@ -219,6 +220,26 @@ def calm_collector() -> None:
     gc.set_threshold(*COLLECT_AFTER)
 
 
+@contextlib.contextmanager
+def stop_signals() -> Iterator[Callable[[], None]]:
+    """Take SIGTERM and Ctrl-C as wishes to stop; gives what waits for one. For the main thread."""
+    # Two signals may come at once: of all that can be waited for, only SimpleQueue.put may be interrupted by itself.
+    asked: SimpleQueue[int] = SimpleQueue()
+    before = {
+        number: signal.signal(number, lambda number, _frame: asked.put(number))
+        for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    try:
+        yield lambda: _wait(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _wait(asked: "SimpleQueue[int]") -> None:
+    asked.get()
+
+
 def run_worker(
     settings: Settings, *, threads: int = 4, mail_threads: int = 2, queues: Collection[str] | None = None
 ) -> int:
@@ -226,14 +247,14 @@ def run_worker(
 
     0: all work in hand was finished. 1: some was cut off (and released). EXIT_REFUSED: this process cannot work here.
     """
-    asked = threading.Event()
+    with stop_signals() as wait:
+        watch_parent()
+        return _work(settings, threads, mail_threads, queues, wait)
 
-    def ask(_number: int, _frame: FrameType | None) -> None:
-        asked.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, ask)
-    watch_parent()
+def _work(
+    settings: Settings, threads: int, mail_threads: int, queues: Collection[str] | None, wait: Callable[[], None]
+) -> int:
     try:
         app = App(settings, pool_size=threads + mail_threads + 4)
         staff = Staff(app, threads=threads, mail_threads=mail_threads, queues=queues)
@@ -243,7 +264,7 @@ def run_worker(
         log.error("worker.refused", extra={"why": str(error)})
         print(error, flush=True)  # noqa: T201 (the supervisor's terminal)
         return EXIT_REFUSED
-    asked.wait()
+    wait()
     finished = staff.stop()
     if finished:
         app.close()

@@ -1,8 +1,7 @@
 """`muster up`, `muster worker` and `muster demo`: the commands that work."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -65,7 +64,7 @@ def _check(queues: Sequence[str] | None) -> None:
 def up(threads: int) -> None:
     """Run Muster in this one process, until Ctrl-C."""
     from worker.app import App
-    from worker.process import Staff
+    from worker.process import Staff, stop_signals
     from worker.screen import card, say
 
     settings = desk.read_settings()
@@ -77,37 +76,18 @@ def up(threads: int) -> None:
             card({"database": _without_password(settings.database_url),
                   "queue": _without_password(settings.broker_url or "in this process"),
                   "mails go to": _without_password(str(settings.mail_destination or "nowhere: MUSTER_SMTP_URL is not set"))})
+            sys.stdout.flush()
             wait()
             say("Finishing what is in hand …")
     finally:
         app.close()
 
 
-@contextmanager
-def stop_signals() -> Iterator[Callable[[], None]]:
-    """Take SIGTERM and Ctrl-C as wishes to stop; gives what waits for one."""
-    import signal
-    from queue import SimpleQueue
-
-    # Two signals may come at once: of all that can be waited for, only SimpleQueue.put may be interrupted by itself.
-    asked: SimpleQueue[int] = SimpleQueue()
-    before = {
-        number: signal.signal(number, lambda number, _frame: asked.put(number)) for number in (signal.SIGTERM, signal.SIGINT)
-    }
-
-    def wait() -> None:
-        sys.stdout.flush()
-        asked.get()
-
-    try:
-        yield wait
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def until_stopped() -> None:
     """Wait for SIGTERM or Ctrl-C."""
+    from worker.process import stop_signals
+
+    sys.stdout.flush()
     with stop_signals() as wait:
         wait()
 

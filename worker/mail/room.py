@@ -99,8 +99,6 @@ class MailRoom:
             self._open.append(mine)
         return mine
 
-    # ----------------------------------------------------------------------------------------------- breaker
-
     @property
     def _name(self) -> str:
         """The relay's row, without the password that its URL may hold."""
