@@ -1,5 +1,6 @@
 """What a job is: its payload, its policy, its handler, and the registry that every door reads."""
 
+import functools
 import hashlib
 import hmac
 import json
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from worker.errand import Errand, Receipt
 
 
+@functools.lru_cache(maxsize=10_000)  # a batch asks for the fold of each of its names about ten times
 def fold(name: str) -> str:
     """Return the form under which two spellings of one name are equal: NFKC, then case folded (Unicode TR 15, 21)."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold()).strip()

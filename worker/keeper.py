@@ -183,6 +183,14 @@ class Keeper:
             if self._dead(row):
                 log.warning("worker.died", extra={"worker": row.id, "pid": row.pid})
                 self._write(partial(self._bury, dead=row.id))
+        # Whoever was buried by mistake goes on taking notes until its next heartbeat; if it dies in between, nobody's
+        # list has it.
+        late = (batch.c.at < self.clock() - DEAD_AFTER, batch.c.worker.not_in(select(worker.c.id)))
+        with self.database.read() as conn:
+            unlisted = conn.execute(select(batch.c.worker).distinct().where(*late)).scalars().all()
+        for dead in unlisted:
+            log.warning("worker.unlisted", extra={"worker": dead})
+            self._write(partial(self._settle_notes, dead=dead))
 
     def _dead(self, row: Row[Any]) -> bool:
         """Gone, or silent for so long that it counts as gone: a frozen process must not keep its jobs for ever."""
@@ -197,14 +205,20 @@ class Keeper:
         mine = select(worker.c.id).where(worker.c.id == dead).with_for_update(skip_locked=True)
         if scope.conn.execute(mine).first() is None:
             return set()
-        notes = scope.conn.execute(select(batch.c.jobs).where(batch.c.worker == dead)).all()
-        ids = sorted({job_id for row in notes for job_id in row.jobs})
-        rows = ledger.claim(scope, ids) if ids else []
-        rung = self._count_crashes(scope, rows)
+        rung = self._settle_notes(scope, dead)
         rung |= self._settle(scope, self._leased_by(scope, dead), crashed=True)
-        scope.conn.execute(delete(batch).where(batch.c.worker == dead))
         scope.conn.execute(delete(worker).where(worker.c.id == dead))
         return rung
+
+    def _settle_notes(self, scope: Scope, dead: str) -> Rung:
+        """Count a crash for each job that this worker had noted, and clear the notes."""
+        notes = scope.conn.execute(
+            select(batch).where(batch.c.worker == dead).order_by(batch.c.id).with_for_update(skip_locked=True)
+        ).all()
+        ids = sorted({job_id for row in notes for job_id in row.jobs})
+        rows = ledger.claim(scope, ids) if ids else []
+        scope.conn.execute(delete(batch).where(batch.c.id.in_([row.id for row in notes])))
+        return self._count_crashes(scope, rows)
 
     def _leased_by(self, scope: Scope, worker_id: str) -> Sequence[Row[Any]]:
         """Lock the edge jobs that a worker has outside."""

@@ -255,14 +255,20 @@ def name_accounts(scope: Scope, named: Sequence[tuple[str, Sequence[Name]]]) -> 
             name_digest = digest_of(scope.settings, kind, value)
             rows[name_digest] = {"digest": name_digest, "subject": moved.get(subject, subject)}
     given = [rows[d] for d in sorted(rows)]
-    insert_rows(scope.conn, alias, given, conflict="skip")
     if not given:
         return
+    # Most names are known since the intake and lead here already: only ids are new.
     source = rows_as_table(scope.conn, [alias.c.digest, alias.c.subject], given)
-    statement = select(alias.c.digest, alias.c.subject, source.c.subject.label("ours")).where(
-        alias.c.digest == source.c.digest, alias.c.subject != source.c.subject
+    statement = select(source.c.digest, source.c.subject.label("ours"), alias.c.subject).outerjoin_from(
+        source, alias, alias.c.digest == source.c.digest
     )
-    elsewhere = {row.digest: (row.subject, row.ours) for row in scope.conn.execute(statement)}
+    known = {row.digest: (row.subject, row.ours) for row in scope.conn.execute(statement)}
+    new = [row for row in given if known[row["digest"]][0] is None]
+    taken = {row.digest for row in insert_rows(scope.conn, alias, new, conflict="skip", returning=[alias.c.digest])}
+    raced = [row["digest"] for row in new if row["digest"] not in taken]
+    for row in select_by(scope.conn, alias.c.digest, raced, alias.c.digest, alias.c.subject):
+        known[row.digest] = (row.subject, known[row.digest][1])
+    elsewhere = {name: (there, ours) for name, (there, ours) in known.items() if there not in (None, ours)}
     if elsewhere:
         _bring_home(scope, elsewhere)
 

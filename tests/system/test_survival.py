@@ -279,7 +279,7 @@ def compare(app: App, storm: Storm, second_url: str) -> None:
             for (request, row), end in ends
             if (end["state"], end["reason"]) != (row.state, row.reason)
         ]
-        assert not wrong, wrong[:10]
+        assert not wrong, (wrong[:10], [(row["code"], row["text"], row["trace"]) for row in model.rows("attempt", outcome="retry")])
         for look in (people, belongings, rights, trees):
             assert look(app) == look(model.app), look.__name__
         assert actions(app) == actions(model.app)

@@ -102,6 +102,21 @@ def test_a_note_that_nobody_holds_is_cleared_and_one_in_hand_is_not(bench: Bench
     assert {row["id"] for row in bench.rows("batch")} == {mine, young}
 
 
+def test_a_note_of_a_worker_that_is_on_no_list_is_settled(bench: Bench) -> None:
+    """It was buried by mistake, went on working, and died before its next heartbeat."""
+    job_id = bench.ask("words")
+    with bench.scope() as scope:
+        row = {"id": new_id(), "worker": new_id(), "jobs": [job_id], "at": bench.now}
+        insert_rows(scope.conn, batch, [row])
+    bench.keeper.bury()
+    assert len(bench.rows("batch")) == 1
+    bench.later(seconds=30)
+    bench.keeper.bury()
+    assert (bench.rows("batch"), bench.row(job_id)["crashes"]) == ([], 1)
+    bench.drain()
+    assert bench.done() == ["words"]
+
+
 def test_an_orderly_end_counts_no_crash(bench: Bench) -> None:
     job_id = bench.ask("words")
     with bench.scope() as scope:
