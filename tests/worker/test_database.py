@@ -73,7 +73,7 @@ def test_a_writer_that_waits_too_long_hears_that_the_database_is_busy(
 ) -> None:
     monkeypatch.setattr(module, "SQLITE_WAIT_S", 0.05)
     assert sqlite.settings.sqlite_path is not None
-    with open(f"{sqlite.settings.sqlite_path}.lock", "a") as held:
+    with Path(f"{sqlite.settings.sqlite_path}.lock").open("a") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(Busy, match="try again"), sqlite.write():
             pass
@@ -93,7 +93,7 @@ def test_a_commit_of_another_process_is_noticed(sqlite: Database) -> None:
 
 
 def test_an_error_undoes_the_whole_transaction(office: Office) -> None:
-    with pytest.raises(ZeroDivisionError), office.app.database.write() as conn:
+    with pytest.raises(ZeroDivisionError), office.app.database.write() as conn:  # noqa: PT012 (the error is the point)
         conn.execute(text("INSERT INTO meta (name, value) VALUES ('a', 'b')"))
         raise ZeroDivisionError
     assert office.rows("meta", name="a") == []

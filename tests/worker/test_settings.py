@@ -64,7 +64,7 @@ def test_a_file_that_is_missing_or_damaged_is_said_so(tmp_path: Path, content: s
     file = tmp_path / "muster.toml"
     if content is not None:
         file.write_text(content)
-    with pytest.raises(WrongSettings, match="muster.toml"):
+    with pytest.raises(WrongSettings, match=r"muster\.toml"):
         load({"MUSTER_CONFIG": str(file)})
 
 
