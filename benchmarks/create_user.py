@@ -42,12 +42,12 @@ def processes(command: list[str], environ: dict[str, str]) -> Iterator[None]:
 
 
 def wait_until(done: Callable[[], bool], seconds: float) -> None:
-    """Look ten times a second."""
+    """Look twice a second: counting costs what it measures."""
     deadline = time.monotonic() + seconds
     while not done():
         if time.monotonic() > deadline:
             raise TimeoutError("the benchmark did not come to its end; look at the workers' output")
-        time.sleep(0.1)
+        time.sleep(0.5)
 
 
 def muster(database_url: str, broker_url: str, jobs: int) -> float:
@@ -94,7 +94,8 @@ def plain(database_url: str, broker_url: str, jobs: int) -> float:
         for number in range(jobs):
             plain_actor.create_user.send(**payload(number))
         wait_until(lambda: count("SELECT count(*) FROM plain_user") == jobs + 1, 600)
-        took = time.monotonic() - started
+        last = "SELECT EXTRACT(EPOCH FROM now() - max(created_at)) FROM plain_user"
+        took = time.monotonic() - started - float(count(last))
     return jobs / took
 
 

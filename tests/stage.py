@@ -1,5 +1,6 @@
 """A stage for contracts: a world in which the examples of every job find what they speak of, and can be played again."""
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -33,6 +34,7 @@ Rows = dict[str, list[dict[str, Any]]]
 _PLACEHOLDER = "01930f3e-0000-7000-8000-000000000001"
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d)?")
+_MESSAGE_ID = re.compile(r"<[0-9a-f]{40}@[^>]+>")
 _FILE = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{12}\.eml")
 # Other at every try, or a count of tries: what a job did does not show in them.
 _UNLIKE = frozenset({"digest", "nonce", "fingerprint", "attempts", "crashes"})
@@ -169,8 +171,11 @@ def directory(rows: Rows) -> Rows:
 
 
 def effects(rows: Rows) -> Rows:
-    """Return the rows without those that say who works at the moment."""
-    return {name: found for name, found in rows.items() if name not in PASSING}
+    """Return the rows without those that say who works at the moment, and without the number of places ever given."""
+    return {
+        name: [{key: value for key, value in row.items() if (name, key) != ("line", "last_seq")} for row in found]
+        for name, found in rows.items() if name not in PASSING
+    }
 
 
 def alike(rows: Rows, known: Rows) -> dict[str, list[str]]:
@@ -183,7 +188,9 @@ def alike(rows: Rows, known: Rows) -> dict[str, list[str]]:
     def masked(value: Any) -> str:
         if isinstance(value, datetime):
             return "<time>"
-        text = _FILE.sub("<file>", _TIME.sub("<time>", repr(value)))
+        text = json.dumps(value, sort_keys=True, default=str)
+        for pattern, word in ((_TIME, "<time>"), (_FILE, "<file>"), (_MESSAGE_ID, "<message>")):
+            text = pattern.sub(word, text)
         return _ID.sub(lambda found: found[0] if found[0] in ids else "<id>", text)
 
     return {

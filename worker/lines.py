@@ -55,10 +55,11 @@ def subjects_for(scope: Scope, wanted: Sequence[tuple[str, Names]]) -> tuple[lis
         for job_id, names in wanted
     ]
     every = {d for _, _, who, new in digests for d in (*who, *new)}
+    ids = {d: n[1] for _, names, who, _ in digests for d, n in zip(who, names.who, strict=True) if n[0] is NameKind.ID}
     if not every:
         return [None] * len(wanted), set()
     for _ in range(LOOKS):
-        found = _known(scope, every)
+        found = _known(scope, every, ids)
         chosen = [_choose(found, job_id, names, who, new) for job_id, names, who, new in digests]
         rows = [found.fresh[d] for d in sorted(found.fresh)]
         made = insert_rows(scope.conn, alias, rows, conflict="skip", returning=[alias.c.digest]) if rows else []
@@ -71,9 +72,10 @@ def subjects_for(scope: Scope, wanted: Sequence[tuple[str, Names]]) -> tuple[lis
     raise Busy("others kept naming the same people at the same moment; try again")
 
 
-def _known(scope: Scope, digests: set[str]) -> _Found:
+def _known(scope: Scope, digests: set[str], ids: Mapping[str, str]) -> _Found:
     rows = select_by(scope.conn, alias.c.digest, digests, alias.c.digest, alias.c.subject)
-    subjects = {row.digest: row.subject for row in rows}
+    # An account has the id of its line, unless the line had one before: only then its id is an alias.
+    subjects = {**ids, **{row.digest: row.subject for row in rows}}
     accounts = select_by(
         scope.conn, line.c.subject, subjects.values(), line.c.subject, where=[line.c.account.is_not(None)]
     )
@@ -251,9 +253,11 @@ def name_accounts(scope: Scope, named: Sequence[tuple[str, Sequence[Name]]]) -> 
     moved = _open_accounts(scope, accounts)
     rows: dict[str, dict[str, Any]] = {}
     for subject, names in named:
+        ours = moved.get(subject, subject)
         for kind, value in names:
-            name_digest = digest_of(scope.settings, kind, value)
-            rows[name_digest] = {"digest": name_digest, "subject": moved.get(subject, subject)}
+            if value != ours:
+                name_digest = digest_of(scope.settings, kind, value)
+                rows[name_digest] = {"digest": name_digest, "subject": ours}
     given = [rows[d] for d in sorted(rows)]
     if not given:
         return
@@ -309,12 +313,17 @@ def _bring_home(scope: Scope, elsewhere: Mapping[str, tuple[str, str]]) -> None:
 def subject_of(scope: Scope, account_id: str) -> str:
     """Return the line of an account; an account made outside the jobs gets one now."""
     name_digest = digest_of(scope.settings, NameKind.ID, account_id)
-    subject = scope.conn.execute(select(alias.c.subject).where(alias.c.digest == name_digest)).scalar_one_or_none()
-    if subject is None:
-        subject = new_id()
-        take_places(scope, {subject: 0})
-        name_person(scope, subject, [(NameKind.ID, account_id)])
+    statement = select(alias.c.subject).where(alias.c.digest == name_digest)
+    subject: str = scope.conn.execute(statement).scalar_one_or_none() or account_id
+    take_places(scope, {subject: 0})
+    name_person(scope, subject, [(NameKind.ID, account_id)])
     return subject
+
+
+def without_account(scope: Scope, subjects: Sequence[str]) -> set[str]:
+    """Return those lines that never had an account: the first one takes the line's id for its own."""
+    found = select_by(scope.conn, line.c.subject, subjects, line.c.subject, where=[line.c.account.is_(None)])
+    return {row.subject for row in found}
 
 
 def forget_claims(scope: Scope, job_ids: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ from worker.directory.fields import DEFAULT_PATH, PROTECTED
 from worker.directory.register import Register
 from worker.ids import new_id
 from worker.jobs import Name, NameKind, UserRef, fold
-from worker.lines import name_accounts
+from worker.lines import name_accounts, without_account
 from worker.outcomes import Outcome, Reject, Retry
 from worker.scope import Scope
 from worker.tables import users
@@ -116,7 +116,15 @@ class _Batch:
     existing: Mapping[str, User]
     groups: Mapping[str, groups.Group | None]
     last_administrators: set[str]
+    new_lines: set[str]
     taken: set[str] = field(default_factory=set)
+
+    def id_for(self, wish: Wish) -> str:
+        """The id of a new account: that of its line, unless the line had an account before."""
+        if wish.subject in self.new_lines:
+            self.new_lines.discard(wish.subject)
+            return wish.subject
+        return new_id()
 
 
 def enrol(scope: Scope, wishes: Sequence[Wish]) -> list[Enrolled | Outcome]:
@@ -131,7 +139,10 @@ def enrol(scope: Scope, wishes: Sequence[Wish]) -> list[Enrolled | Outcome]:
     matched = {owner for wish in wishes for name in wish.names if (owner := register.owner(*name))}
     existing = by_ids(scope, matched)
     register.read_addresses(wish.given["email"] for wish in wishes if wish.given.get("email"))
-    batch = _Batch(scope, register, existing, _groups(scope, wishes), _last_administrators(scope, register, wishes, existing))
+    batch = _Batch(
+        scope, register, existing, _groups(scope, wishes), _last_administrators(scope, register, wishes, existing),
+        without_account(scope, [wish.subject for wish in wishes if wish.subject]),
+    )  # fmt: skip
     decided: list[Enrolled | Outcome] = []
     for wish in wishes:
         try:
@@ -205,7 +216,7 @@ def _new(batch: _Batch, wish: Wish) -> Enrolled:
                 raise Reject("deleted", user=wish.username)
             if kind is NameKind.USERNAME:
                 raise Reject("username_taken", username=wish.username)
-    user = _blank(batch.scope, wish)
+    user = _blank(batch, wish)
     given = dict(wish.given)
     if wish.manager and not wish.patient:
         given["manager"] = wish.manager
@@ -246,14 +257,14 @@ def _set_manager(batch: _Batch, ref: UserRef, answer: Enrolled) -> None:
         answer.user = answer.user._replace(manager=None if manager == answer.user.id else manager)
 
 
-def _blank(scope: Scope, wish: Wish) -> User:
+def _blank(batch: _Batch, wish: Wish) -> User:
     return User(
-        id=new_id(), username=wish.username, username_folded=fold(wish.username), external_id=wish.external_id,
+        id=batch.id_for(wish), username=wish.username, username_folded=fold(wish.username), external_id=wish.external_id,
         path=DEFAULT_PATH, name="", email=None, email_folded=None, type="internal", attributes={}, is_active=True,
         password_hash=None, password_changed_at=None, epoch=1, version=1, manager=None, locale=None, zone=None,
         start_date=wish.hired_on, end_date=None, locked_at=None, lock_owner=None, lock_reason=None, held_at=None,
-        hold_owner=None, hold_reason=None, delete_at=None, last_login_at=None, created_at=scope.now,
-        updated_at=scope.now,
+        hold_owner=None, hold_reason=None, delete_at=None, last_login_at=None, created_at=batch.scope.now,
+        updated_at=batch.scope.now,
     )  # fmt: skip
 
 

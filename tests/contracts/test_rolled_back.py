@@ -1,0 +1,176 @@
+"""Every job, broken off at whichever statement, leaves nothing behind; done afterwards, it ends as if undisturbed."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from stage import KINDS, NAMES, Broken, Rows, Stage, Wire, alike, directory, effects, spread
+from trial import Crash
+
+from worker.edge import HANDOVER_LEASE, LEASE, UNKNOWN_REST
+
+EDGES = [kind.name for kind in KINDS if kind.shape == "edge"]
+# The writing transactions of one batch, in their order; the first one notes it.
+BATCH, ALONE = 2, 3
+GATE, HANDING_OVER, SETTLING = 2, 3, 4
+
+
+class Play:
+    """One example of a kind, played from the same beginning as often as a test likes."""
+
+    def __init__(self, stage: Stage, kind: str) -> None:
+        self.stage, self.kind = stage, kind
+        self.fields = stage.set_for(kind, 0)
+        self.beginning = stage.rows()
+        self.wire = Wire(stage.office)
+        self.undisturbed, self.statements, self.mails = self._undisturbed()
+
+    def _undisturbed(self) -> tuple[dict[str, list[str]], list[int], int]:
+        job_id = self.begin()
+        with self.wire() as wire:
+            self.stage.step(self.kind)
+        self.stage.office.drain()
+        assert self.stage.office.ended(job_id).state == "succeeded"
+        return self.seen(), wire.transactions, len(self.stage.mails())
+
+    def begin(self) -> str:
+        """Put everything back and submit the job anew."""
+        self.stage.put_back(self.beginning)
+        return self.stage.submit(self.kind, self.fields)
+
+    def seen(self) -> dict[str, list[str]]:
+        """Return what there is now, in a form that is the same for all runs that did the same."""
+        return alike(self.stage.rows(), self.beginning)
+
+    def crash(self, number: int, transaction: int) -> None:
+        """The process dies at this statement of the batch, and its note is cleared as a dead worker's is."""
+        with self.wire(number, [transaction], Crash), pytest.raises(Crash):
+            self.stage.step(self.kind)
+        self.stage.forget_notes()
+
+    def wait(self, **time: float) -> None:
+        """Let time pass, and the keeper see to what is late."""
+        self.stage.office.later(**time)
+        self.stage.office.keeper.settle_leases()
+
+    def ends_as_undisturbed(self) -> None:
+        """Work until nothing is due: it all ends as if nothing had happened."""
+        self.stage.office.drain()
+        seen = self.seen()
+        for n in seen:
+            if seen[n] != self.undisturbed[n]:
+                print("DIFF", n, "\n".join(set(seen[n]) - set(self.undisturbed[n])), "\nWAS", "\n".join(set(self.undisturbed[n])-set(seen[n])))
+        assert self.seen() == self.undisturbed
+        assert self.stage.office.rows("batch") == []
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("kind", NAMES)
+def test_a_crash_leaves_no_trace(stage: Stage, kind: str) -> None:
+    """The transaction of the effect, and of a mail the one of the gate: all of it or nothing."""
+    play = Play(stage, kind)
+    for number in spread(play.statements[BATCH - 1]):
+        play.begin()
+        before = stage.rows()
+        play.crash(number, BATCH)
+        assert effects(stage.rows()) == effects(before), f"something was left by a crash at statement {number}"
+        play.ends_as_undisturbed()
+        assert len(stage.mails()) == play.mails
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("kind", NAMES)
+def test_a_fault_is_noted_and_nothing_else(stage: Stage, kind: str) -> None:
+    """The same statement fails in the batch and when the job is tried alone; the next try, without a fault, succeeds."""
+    play = Play(stage, kind)
+    total = play.statements[BATCH - 1]
+    for number in spread(total):
+        job_id = play.begin()
+        before = stage.rows()
+        with play.wire(number, [BATCH, ALONE]):
+            stage.step(kind)
+        if number < total:
+            assert directory(stage.rows()) == directory(before), f"something was left by a fault at statement {number}"
+            _noted_once(stage, job_id)
+        # The last statement takes the batch's note away; alone there is none to take, and the job is through.
+        assert number < total or stage.office.ended(job_id).state in ("queued", "succeeded")
+        assert len(stage.office.jobs()) >= len(before["job"])
+        play.wait(hours=1)
+        play.ends_as_undisturbed()
+        assert len(stage.mails()) == play.mails
+
+
+def _noted_once(stage: Stage, job_id: str) -> None:
+    ended = stage.office.ended(job_id)
+    assert (ended.state, ended.attempts) == ("queued", 1), ended
+    [note] = stage.office.rows("attempt", job=job_id)
+    assert (note["outcome"], note["code"]) == ("retry", Broken.__name__)
+
+
+@pytest.mark.parametrize("kind", EDGES)
+def test_a_mail_not_handed_over_is_sent_once(stage: Stage, kind: str) -> None:
+    play = Play(stage, kind)
+    for number in spread(play.statements[HANDING_OVER - 1]):
+        job_id = play.begin()
+        play.crash(number, HANDING_OVER)
+        assert stage.mails() == []
+        assert stage.office.ended(job_id).state == "leased"
+        play.wait(seconds=LEASE.total_seconds())
+        play.ends_as_undisturbed()
+        assert len(stage.mails()) == play.mails
+
+
+@pytest.mark.parametrize("kind", EDGES)
+def test_a_mail_not_settled_goes_out_again_as_the_same_one(stage: Stage, kind: str) -> None:
+    play = Play(stage, kind)
+    for number in spread(play.statements[SETTLING - 1]):
+        job_id = play.begin()
+        handed = _directory_at_the_handing_over(play)
+        play.crash(number, SETTLING)
+        assert directory(stage.rows()) == handed()
+        assert stage.office.ended(job_id).state == "handing_over"
+        mails = stage.mails()
+        assert len(mails) == 1
+        play.wait(seconds=HANDOVER_LEASE.total_seconds())
+        assert stage.office.ended(job_id).state == "unknown"
+        play.wait(seconds=UNKNOWN_REST.total_seconds())
+        play.ends_as_undisturbed()
+        assert stage.mails() == mails
+
+
+@pytest.mark.parametrize("kind", EDGES)
+def test_a_mail_that_cannot_be_settled_is_left_to_a_person(stage: Stage, kind: str) -> None:
+    """The relay has it: after a fault of ours it is not sent again by itself, and none of the effect is there."""
+    play = Play(stage, kind)
+    for number in spread(play.statements[SETTLING - 1], 3):
+        job_id = play.begin()
+        handed = _directory_at_the_handing_over(play)
+        with play.wire(number, [SETTLING]):
+            stage.step(kind)
+        ended = stage.office.ended(job_id)
+        assert (ended.state, ended.reason) == ("rejected", "unsettled"), ended
+        assert directory(stage.rows()) == handed()
+        play.wait(hours=3)
+        stage.office.drain()
+        assert len(stage.mails()) == 1
+
+
+def _directory_at_the_handing_over(play: Play) -> Callable[[], Rows]:
+    """Keep the rows as they are when the third transaction of the next batch begins, which is when the mail is leased."""
+    kept: list[Any] = []
+    desk = play.stage.office.edge
+    carry = desk._carry
+
+    def keeping(*arguments: Any) -> None:
+        kept.append(directory(play.stage.rows()))
+        desk._carry = carry  # type: ignore[method-assign]
+        carry(*arguments)
+
+    desk._carry = keeping  # type: ignore[method-assign]
+    return lambda: kept[0]
+
+
+def test_leases_end_before_the_rest(stage: Stage) -> None:
+    """What these tests wait for, in the order in which they do."""
+    assert timedelta(0) < LEASE < HANDOVER_LEASE < UNKNOWN_REST
