@@ -141,13 +141,13 @@ def _insert_slices(conn: psycopg.Connection[Any], table: str) -> None:
 
 
 def _sql(text: str, *names: str, **named: str) -> sql.Composed:
-    return sql.SQL(text).format(  # type: ignore[arg-type]
+    return sql.SQL(text).format(
         *[sql.Identifier(name) for name in names], **{key: sql.Identifier(name) for key, name in named.items()}
     )
 
 
 def _one(conn: psycopg.Connection[Any], query: str) -> Any:
-    found = conn.execute(query).fetchone()  # type: ignore[call-overload]
+    found = conn.execute(query).fetchone()
     assert found is not None
     return found[0]
 

@@ -8,7 +8,7 @@ from dramatiq.brokers.redis import RedisBroker
 from sqlalchemy import DateTime, ForeignKey, String, create_engine, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-dramatiq.set_broker(RedisBroker(url=os.environ["PLAIN_BROKER_URL"]))
+dramatiq.set_broker(RedisBroker(url=os.environ["PLAIN_BROKER_URL"]))  # type: ignore[no-untyped-call]
 engine = create_engine(os.environ["PLAIN_DATABASE_URL"], pool_size=8)
 
 

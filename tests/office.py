@@ -72,7 +72,7 @@ class Office:
         self.keeper.enlist()
 
     def later(self, **duration: float) -> None:
-        """Turn the clock on, for example later(days=90)."""
+        """Turn the clock on by so much: `days=90`, `hours=1`."""
         self.now += timedelta(**duration)
 
     # ----------------------------------------------------------------------------------------------- jobs

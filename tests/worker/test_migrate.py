@@ -24,7 +24,7 @@ def test_the_migrations_end_in_the_tables_of_the_code(database_url: str) -> None
 
 
 def test_head_is_the_newest_migration() -> None:
-    newest = sorted(path.name for path in Path(migrate.MIGRATIONS, "versions").glob("[0-9]*.py"))[-1]
+    newest = max(path.name for path in Path(migrate.MIGRATIONS, "versions").glob("[0-9]*.py"))
     assert newest.startswith(migrate.HEAD)
     assert migrate.WORKS_WITH <= migrate.HEAD
 
