@@ -20,7 +20,7 @@ class RevokeConsents(Payload):
         return True
 
 
-@job()
+@job(supersedes=False)
 def revoke_consents(ctx: Context, ask: RevokeConsents) -> Mapping[str, Any]:
     """Withdraw them: the next time, the application has to ask the person again."""
     user = users.get(ctx, ask.user)

@@ -33,7 +33,7 @@ class RevokeSessions(Payload):
         return True
 
 
-@job()
+@job(supersedes=False)
 def revoke_sessions(ctx: Context, ask: RevokeSessions) -> Mapping[str, Any]:
     """End them with the refresh tokens that hang on them; nobody means everything by an empty list."""
     if not (ask.all or ask.ids or ask.all_but):

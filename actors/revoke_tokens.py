@@ -20,7 +20,7 @@ class RevokeTokens(Payload):
         return True
 
 
-@job()
+@job(supersedes=False)
 def revoke_tokens(ctx: Context, ask: RevokeTokens) -> Mapping[str, Any]:
     """End them; sessions stay, so that applications have to ask again and the person does not."""
     user = users.get(ctx, ask.user)

@@ -269,8 +269,8 @@ class Wire:
         if conn.get_execution_options().get("muster_write"):
             self.transactions.append(0)
 
-    def _count(self, conn: Connection, *_: Any) -> None:
-        if not self.transactions or not conn.get_execution_options().get("muster_write"):
+    def _count(self, conn: Connection, _cursor: Any, statement: str, *_: Any) -> None:
+        if not conn.get_execution_options().get("muster_write") or statement.startswith("BEGIN"):
             return
         self.transactions[-1] += 1
         problem = self._break(len(self.transactions), self.transactions[-1])

@@ -187,9 +187,10 @@ class EdgeRunner:
         if work.answer is not None:
             return None
         ctx = Context(scope, work.task)
+        savepoint = scope.conn.begin_nested()
+        errand: Errand | None = None
         try:
-            with scope.conn.begin_nested():
-                errand: Errand = kind.handler(ctx, work.ask)
+            errand = kind.handler(ctx, work.ask)
         except Reject as reject:
             work.answer = turned_down(reject.code, reject.text)
         except Retry as retry:
@@ -200,11 +201,14 @@ class EdgeRunner:
         except Exception as error:
             raise_if_rerun(error)
             work.answer = fault_answer(error, work.row)
-        else:
-            work.notes = ctx
-            work.frozen = {**frozen, **ctx.frozen_facts}
-            return errand
-        return None
+        # Trouble with the savepoint itself fails the whole transaction: what the gate wrote would stand in it otherwise.
+        if errand is None:
+            savepoint.rollback()
+            return None
+        savepoint.commit()
+        work.notes = ctx
+        work.frozen = {**frozen, **ctx.frozen_facts}
+        return errand
 
     # --------------------------------------------------------------------------------------- call and settle
 

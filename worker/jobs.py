@@ -166,6 +166,7 @@ class Policy:
     """How a kind is carried out.
 
     `base`, `cap`: full-jitter exponential backoff. `life`: how long after acceptance an edge job is still worth doing.
+    `supersedes`: whether a job that overtakes also cancels the person's earlier jobs that could give access back.
     `unknown`: what becomes of an edge job whose outcome cannot be known: "resend" the same bytes, or "hold" for a person.
     """
 
@@ -176,6 +177,7 @@ class Policy:
     batch: int = SINGLE_BATCH
     priority: int = 5
     life: timedelta | None = None
+    supersedes: bool = True
     unknown: Literal["resend", "hold"] = "resend"
 
 

@@ -99,7 +99,8 @@ _WORDS = """\
 - **shape**: how the handler is called ([tour.md](tour.md)). **directory** jobs only write to the database, and do so
   exactly once; **mail** jobs also reach a relay ([guarantees.md](guarantees.md)). Urgent jobs of any kind but mails are
   served by a thread of their own.
-- **overtakes**: it does not wait in the person's line, and cancels earlier jobs that could give access back.
+- **overtakes**: it does not wait in the person's line; what closes an account also cancels earlier jobs that could give
+  access back.
   **gives access**: it is among those that such a job cancels (`superseded`).
 - **tries**: after a fault the next try comes after a random wait; its upper bound doubles each time. A refusal is final
   and uses no more tries.

@@ -158,9 +158,10 @@ class Runner:
             if row.subject is None or row.subject not in seen:
                 works.append(work_of(row))
                 seen.add(row.subject or row.id)
-        ledger.supersede(scope, [work.row for work in works if work.row.overtakes])
+        closing = [work.row for work in works if work.row.overtakes and kind.policy.supersedes]
+        ledger.supersede(scope, closing)
         bars = lines.lock(scope, [work.row.subject for work in works if work.row.subject])
-        lines.bar(scope, {w.row.subject: w.row.accepted for w in works if w.row.overtakes and w.row.subject})
+        lines.bar(scope, {row.subject: row.accepted for row in closing if row.subject})
         for work in works:
             _check_bar(work, bars.get(work.row.subject) if work.row.subject else None)
             if work.answer is None:
@@ -223,9 +224,9 @@ def _handle_bulk(scope: Scope, kind: Kind, works: Sequence[Work]) -> None:
 
 def _handle_single(scope: Scope, kind: Kind, work: Work) -> None:
     ctx = Context(scope, work.task)
+    savepoint = scope.conn.begin_nested()
     try:
-        with scope.conn.begin_nested():
-            result = kind.handler(ctx, work.ask)
+        result = kind.handler(ctx, work.ask)
         work.answer, work.notes = Done(result or {}), ctx
     except Reject as reject:
         work.answer = turned_down(reject.code, reject.text)
@@ -237,3 +238,8 @@ def _handle_single(scope: Scope, kind: Kind, work: Work) -> None:
     except Exception as error:
         raise_if_rerun(error)
         work.answer = fault_answer(error, work.row)
+    # Trouble with the savepoint itself fails the whole transaction: what the job did would stand in it otherwise.
+    if isinstance(work.answer, Done):
+        savepoint.commit()
+    else:
+        savepoint.rollback()

@@ -75,3 +75,16 @@ def test_naming_none_does_not_mean_all(office: Office) -> None:
     assert alive(office, sessions) == [True]
     assert office.accept("revoke_sessions", {"user": "ann", "all": True, "ids": [sessions[0].id]}).id is None
     assert office.accept("revoke_sessions", {"user": "ann", "ids": ["x' OR 1=1"]}).id is None
+
+
+def test_what_was_on_its_way_is_not_cancelled(office: Office) -> None:
+    """Signing out an old browser must not cost somebody the group that was just asked for."""
+    office.world()
+    ahead = office.submit("update_user", {"user": "ann", "locale": "de"})
+    waiting = office.submit("add_to_group", {"user": "ann", "group": "administrators"})
+    held = office.submit("reactivate_user", {"user": "ann"}, hold="to be looked at")
+    revoked = office.submit("revoke_sessions", {"user": "ann", "all": True})
+    assert office.ended(revoked).state == "queued"
+    office.drain()
+    assert [office.ended(one).state for one in (ahead, waiting, revoked)] == ["succeeded"] * 3
+    assert office.ended(held).state == "held"

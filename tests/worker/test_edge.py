@@ -220,6 +220,18 @@ def test_a_stale_completion_is_refused_by_the_fence(bench: Bench, when: str, cap
     assert {"before": "edge.lease_lost", "after": "edge.stale_completion_refused"}[when] in caplog.messages
 
 
+def test_a_worker_that_slept_does_not_take_the_lease_of_its_successor(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    def taken_over(desk: Desk) -> None:
+        with bench.scope() as scope:
+            scope.conn.execute(update(job).where(job.c.id == slow).values(lease="the successor's"))
+
+    carrying(bench, before=taken_over)
+    slow = mail(bench)
+    bench.step("trial_edge")
+    assert (bench.state(slow), bench.row(slow)["lease"]) == ("leased", "the successor's")
+    assert "edge.lease_lost" in caplog.messages
+
+
 @pytest.mark.parametrize("do", ["cancel", "hold"])
 def test_cancelling_or_holding_before_the_handing_over_wins_and_after_it_comes_too_late(bench: Bench, do: str) -> None:
     moved: list[list[str]] = []

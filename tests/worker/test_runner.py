@@ -159,7 +159,9 @@ def test_a_savepoint_undoes_one_job_and_its_words(bench: Bench) -> None:
     assert len(bench.jobs()) == 2
 
 
-def test_a_deadlock_reruns_the_batch_and_burns_no_attempt(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_deadlock_reruns_the_same_batch_and_burns_no_attempt(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr("worker.runner.time.sleep", lambda seconds: None)
     seen: list[int] = []
 
@@ -172,6 +174,7 @@ def test_a_deadlock_reruns_the_batch_and_burns_no_attempt(bench: Bench, monkeypa
     ids = [bench.ask("a", do="crowded"), bench.ask("b", user="kim")]
     assert bench.step() == 2
     assert (seen, bench.states(*ids)) == ([0] * 4, ["succeeded"] * 2)
+    assert "batch.split" not in caplog.messages
     assert bench.rows("attempt") == []
 
 

@@ -2,6 +2,9 @@
 
 import json
 import random
+import shlex
+import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -186,18 +189,19 @@ class _Show:
     def end(self, *, stays: bool) -> None:
         """Say what to do next."""
         heading(f"That took {time.monotonic() - self.started:.1f} seconds. Go on from here:")
-        for command in (
-            f"cd {self.folder}",
-            "muster users list --search an",
-            "muster jobs list --state rejected",
-            "muster submit create_group '{\"group\": \"moon-base\"}' --wait 5",
-            "muster submit offboard_user '{\"user\": \"emma.lindqvist\"}' --dry-run",
-            "muster mail preview send_recovery_email --open mail.html",
-            "muster up",
+        program = _program()
+        say(f"  cd {shlex.quote(str(self.folder))}")
+        for words in (
+            "users list --search an",
+            "jobs list --state rejected",
+            "submit create_group '{\"group\": \"moon-base\"}' --wait 5",
+            "submit offboard_user '{\"user\": \"emma.lindqvist\"}' --dry-run",
+            "mail preview send_recovery_email --open mail.html",
+            "up",
         ):
-            say(f"  {command}")
+            say(f"  {program} {words}")
         say()
-        say("Serving; Ctrl-C ends it." if stays else "`muster --help` lists all commands.")
+        say("Serving; Ctrl-C ends it." if stays else f"`{_program()} --help` lists all commands.")
 
     # ---------------------------------------------------------------------------------------------- helpers
 
@@ -272,3 +276,11 @@ def _parsed(message: bytes) -> EmailMessage:
     found = message_from_bytes(message, policy=policy.default)
     assert isinstance(found, EmailMessage)
     return found
+
+
+def _program() -> str:
+    """How this reader can call muster: by its name, if the shell finds it, else by where it was called from."""
+    if shutil.which("muster"):
+        return "muster"
+    here = Path(sys.argv[0]).resolve()
+    return shlex.quote(str(here)) if here.name == "muster" else f"{shlex.quote(sys.executable)} -m worker"
