@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from office import Office
 from servers import PostgresServer, RedisServer, ServerMissing
-from sqlalchemy import NullPool, create_engine, text
+from sqlalchemy import NullPool, create_engine, inspect, text
 
 REQUIRED = {word.strip() for word in os.environ.get("MUSTER_REQUIRE", "").split(",") if word.strip()}
 """Servers whose absence is a failure (`MUSTER_REQUIRE=postgresql,redis`), not a reason to skip."""
@@ -121,6 +121,9 @@ def postgres_url(postgres_database: str) -> str:
         # Whatever an earlier test left connected ends here, so that nothing of it can come later.
         conn.execute(text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                           "WHERE datname = current_database() AND pid <> pg_backend_pid()"))  # fmt: skip
+        ours = {*metadata.tables, "alembic_version"}
+        for left_over in sorted(set(inspect(conn).get_table_names()) - ours):
+            conn.execute(text(f"DROP TABLE {left_over}"))
         conn.execute(text(f"TRUNCATE {', '.join(table.name for table in metadata.sorted_tables)} RESTART IDENTITY"))
         conn.execute(meta.insert().values(name=MARK, value=WORKS_WITH))
     engine.dispose()

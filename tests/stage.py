@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from office import Office
-from posts import HASH, sent
+from posts import sent
 from sqlalchemy import Connection, event, update
 
 from worker.app import load_jobs
@@ -42,12 +42,13 @@ _UNLIKE = frozenset({"digest", "nonce", "fingerprint", "attempts", "crashes"})
 
 def example(kind: str, number: int) -> dict[str, Any]:
     """Return the fields of one example."""
-    return dict(_kind(kind).payload.examples[number])
+    return dict(examples(kind)[number])
 
 
 def examples(kind: str) -> Sequence[Mapping[str, Any]]:
     """Return all examples of a kind."""
-    return _kind(kind).payload.examples
+    payload: Any = _kind(kind).payload
+    return tuple(payload.examples)
 
 
 def _kind(name: str) -> Kind:
@@ -283,6 +284,3 @@ def spread(count: int, most: int = 6) -> list[int]:
     if count <= most:
         return list(range(1, count + 1))
     return sorted({1 + round(place * (count - 1) / (most - 1)) for place in range(most)})
-
-
-__all__ = ["HASH", "KINDS", "NAMES", "Broken", "Stage", "Wire", "alike", "directory", "effects", "examples", "spread"]

@@ -1,6 +1,7 @@
 """Identifiers that sort by the time they were made (UUID version 7, RFC 9562)."""
 
 import os
+import re
 import threading
 import time
 
@@ -8,6 +9,11 @@ _lock = threading.Lock()
 _last = 0
 # The two top bits of the ninth byte say which kind of UUID this is; the other two stay random.
 _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+
+
+def is_id(text: str) -> bool:
+    """Say whether a text has the form of an id; PostgreSQL refuses to compare an id with anything else."""
+    return re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", text) is not None
 
 
 def new_id() -> str:

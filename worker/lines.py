@@ -327,9 +327,17 @@ def without_account(scope: Scope, subjects: Sequence[str]) -> set[str]:
 
 
 def forget_claims(scope: Scope, job_ids: Sequence[str]) -> None:
-    """These jobs did not give the names they would have given: free the names for others."""
-    if job_ids:
-        scope.conn.execute(delete(alias).where(among(scope.conn, alias.c.job, list(job_ids))))
+    """These jobs did not give the names they would have given: free the names for others.
+
+    Where nobody has an account yet the name stays: who waits in the line may have come by it, and whoever gets an
+    account of that name has to stand behind them.
+    """
+    if not job_ids:
+        return
+    mine = among(scope.conn, alias.c.job, list(job_ids))
+    owned = select(line.c.subject).where(line.c.account.is_not(None), line.c.subject == alias.c.subject).exists()
+    scope.conn.execute(delete(alias).where(mine, owned))
+    scope.conn.execute(update(alias).values(job=None).where(mine))
 
 
 def confirm_claims(scope: Scope, job_ids: Sequence[str]) -> None:

@@ -12,6 +12,7 @@ from worker import identity
 from worker.bulk import among, select_by
 from worker.directory import access, groups, permissions
 from worker.directory.accounts import User
+from worker.ids import is_id
 from worker.jobs import NameKind
 from worker.keeper import DEAD_AFTER
 from worker.lines import digest_of
@@ -154,7 +155,9 @@ def subjects_named(conn: Connection, settings: Settings, name: str) -> set[str]:
         digests = [digest_of(settings, NameKind(kind), value)]
     else:
         digests = [digest_of(settings, one, name) for one in (NameKind.USERNAME, NameKind.GROUP)]
-    return set(conn.execute(select(alias.c.subject).where(alias.c.digest.in_(digests))).scalars())
+    found = set(conn.execute(select(alias.c.subject).where(alias.c.digest.in_(digests))).scalars())
+    # An account has the id of its line, unless the line had one before: only then its id is an alias.
+    return found or ({value} if kind == NameKind.ID and is_id(value) else set())
 
 
 def refusals(conn: Connection, *, limit: int, before: str | None = None) -> list[dict[str, Any]]:

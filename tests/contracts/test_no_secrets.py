@@ -112,12 +112,12 @@ def secrets(
 
 
 @pytest.fixture
-def log(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], str]]:
+def log(caplog: pytest.LogCaptureFixture) -> Callable[[], str]:
     """All that Muster's own loggers say at their most talkative, as it would stand in the log."""
     caplog.set_level(logging.DEBUG, logger="worker")
     caplog.set_level(logging.DEBUG, logger="actors")
     lines = Lines()
-    yield lambda: "\n".join(
+    return lambda: "\n".join(
         f"{lines.format(record)} {vars(record)!r}" for record in caplog.records if not record.name.startswith("sqlalchemy")
     )
 

@@ -8,6 +8,7 @@ from sqlalchemy import select, update
 from trial import Bench
 
 from worker import ledger
+from worker.ids import new_id
 from worker.intake import Request, edge_kinds, release
 from worker.jobs import Kind, Payload, Policy
 from worker.tables import job
@@ -358,6 +359,7 @@ def test_deleting_a_person_cancels_all_their_unfinished_jobs_but_one(bench: Benc
 
 
 def test_a_plan_can_be_called_off_by_kind(bench: Bench) -> None:
+    bench.give_account(new_id(), bench.ask())
     planned = bench.ask(at=bench.now + timedelta(days=1), becomes="patricia")
     other = bench.ask(kind="trial_bulk", at=bench.now + timedelta(days=1))
     with bench.scope() as scope:

@@ -49,6 +49,7 @@ def test_a_rename_makes_the_new_name_lead_to_the_same_line_at_once(bench: Bench)
 
 @pytest.mark.parametrize("end", ["reject", "cancel"])
 def test_a_name_that_was_promised_and_not_given_is_free_again(bench: Bench, end: str) -> None:
+    bench.give_account(new_id(), bench.ask())
     rename = bench.ask(becomes="patricia", do="reject")
     if end == "cancel":
         with bench.scope() as scope:
@@ -58,7 +59,19 @@ def test_a_name_that_was_promised_and_not_given_is_free_again(bench: Bench, end:
     assert subjects(bench, rename) != subjects(bench, bench.ask(user="patricia"))
 
 
+def test_without_an_account_it_stays_with_those_who_came_by_it(bench: Bench) -> None:
+    """Otherwise a revocation of the account to come would miss what waits under its name."""
+    rename = bench.ask(becomes="patricia", do="reject")
+    waits = bench.ask(user="patricia", do="retry", gives=True)
+    bench.drain()
+    takes = bench.ask(user="patricia", takes=True)
+    assert len(subjects(bench, rename, waits, takes)) == 1
+    bench.drain()
+    assert bench.states(rename, waits, takes) == ["rejected", "cancelled", "succeeded"]
+
+
 def test_a_name_barred_before_it_was_read_is_free_again(bench: Bench) -> None:
+    bench.give_account(new_id(), bench.ask())
     rename = bench.ask(becomes="patricia", gives=True, hold="not before monday")
     bench.do("trial", {"user": "pat", "takes": True})
     assert bench.state(rename) == "cancelled"

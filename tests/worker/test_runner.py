@@ -159,7 +159,7 @@ def test_a_savepoint_undoes_one_job_and_its_words(bench: Bench) -> None:
     assert len(bench.jobs()) == 2
 
 
-def test_a_deadlock_reruns_the_same_batch_and_burns_no_attempt(
+def test_a_deadlock_reruns_the_batch_and_burns_no_attempt(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("worker.runner.time.sleep", lambda seconds: None)

@@ -32,7 +32,7 @@ def test_lists_are_separated_by_commas() -> None:
 
 
 @pytest.mark.parametrize(("name", "value", "said"), [
-    ("DATABASE_URL", "mysql://root:hunter2@db", "postgresql://"),
+    ("DATABASE_URL", "mysql://admin:hunter2@db", "postgresql://"),
     ("BROKER_URL", "amqp://guest:hunter2@mq", "redis://"),
     ("SECRET_KEY", "hunter2", "32"),
     ("ZONE", "Mars/Olympus", "Europe/Berlin"),
