@@ -167,7 +167,7 @@ def _cannot_connect(error: DBAPIError) -> bool:
 
 def _sqlite_engine(path: Path) -> Engine:
     engine = create_engine(
-        f"sqlite:///{path}", connect_args={"timeout": SQLITE_WAIT_S, "check_same_thread": False}
+        f"sqlite:///{path}", connect_args={"timeout": SQLITE_WAIT_S, "check_same_thread": False}, hide_parameters=True
     )
 
     @event.listens_for(engine, "connect")
@@ -198,7 +198,9 @@ def _postgresql_engine(settings: Settings, pool_size: int) -> Engine:
         "tcp_user_timeout": 10_000,
         "application_name": "muster",
     }
-    engine = create_engine(url, pool_size=pool_size, max_overflow=4, pool_recycle=1800, connect_args=options)
+    engine = create_engine(
+        url, pool_size=pool_size, max_overflow=4, pool_recycle=1800, connect_args=options, hide_parameters=True
+    )
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: ConnectionPoolEntry) -> None:
