@@ -53,11 +53,13 @@ def wait_until(done: Callable[[], bool], seconds: float) -> None:
 def muster(database_url: str, broker_url: str, jobs: int) -> float:
     """Submit through the intake, in slices, while real worker processes work; jobs per second, all committed."""
     from worker.app import App
+    from worker.collector import calm_collector
     from worker.intake import Request
     from worker.settings import Settings
 
     environ = {"MUSTER_DATABASE_URL": database_url, "MUSTER_BROKER_URL": broker_url, "MUSTER_SECRET_KEY": SECRET}
     app = App(Settings(database_url=database_url, broker_url=broker_url, secret_key=SECRET))
+    calm_collector()  # as `muster submit --batch` does
     code = (
         "from worker.process import run_worker; from worker.settings import load; "
         f"raise SystemExit(run_worker(load(), threads={THREADS}))"

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"settings", "outcomes", "states", "ids", "redact", "scope", "jobs", "errand", "faultpoints",
-               "screen", "logs", "address", "identity"}),
+               "screen", "logs", "address", "identity", "collector"}),
     frozenset({"tables", "database", "bulk", "migrate"}),
     frozenset({"ledger", "lines", "directory"}),
     frozenset({"context", "intake", "queue", "settle"}),

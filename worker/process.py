@@ -2,7 +2,6 @@
 
 import contextlib
 import fnmatch
-import gc
 import hashlib
 import logging
 import os
@@ -16,6 +15,7 @@ from typing import Any, Self
 
 from worker import faultpoints
 from worker.app import App
+from worker.collector import calm_collector
 from worker.database import Busy, Unreachable
 from worker.intake import Acceptance, Request, record_refusal, refused
 from worker.jobs import DIRECTORY, URGENT
@@ -207,17 +207,6 @@ class _Rounds(threading.Thread):
     def end(self) -> None:
         """Begin no other round."""
         self._ended.set()
-
-
-# Batches make many short-lived objects; looking for circles among them every 700 allocations costs a third of the time.
-COLLECT_AFTER = (200_000, 20, 100)
-
-
-def calm_collector() -> None:
-    """Set Python's garbage collector to the rhythm of batches; what is loaded by now is never looked at again."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*COLLECT_AFTER)
 
 
 @contextlib.contextmanager

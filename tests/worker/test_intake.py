@@ -140,13 +140,15 @@ def test_sealed_fields_stand_outside_of_the_comparison(bench: Bench) -> None:
 # ---------------------------------------------------------------------------------------------- payload versions
 
 
+def to_second(fields: dict[str, Any]) -> dict[str, Any]:
+    return {**{name: value for name, value in fields.items() if name != "text"}, "words": fields["text"]}
+
+
 class Second(Payload):
     """Version 2 calls `text` `words`."""
 
     version: ClassVar[int] = 2
-    upgraders: ClassVar[Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {
-        1: lambda fields: {**{k: v for k, v in fields.items() if k != "text"}, "words": fields["text"]},
-    }
+    upgraders: ClassVar[Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {1: to_second}
     words: str
     secret: SecretStr | None = None
 

@@ -9,6 +9,7 @@ import click
 from worker import messages
 from worker.cli import desk, waiting
 from worker.cli.errors import REFUSED
+from worker.collector import calm_collector
 from worker.screen import harmless, print_json, progress, say
 
 
@@ -16,6 +17,7 @@ def submit_file(file: IO[bytes], word: str | None, seconds: float | None, *, as_
     """Submit every line; print a summary (or, with `as_json`, an object a line) and end with 1 if any was refused."""
     totals: dict[str, int] = {}
     ids: set[str] = set()
+    calm_collector()
     with desk.opened() as app:
 
         def source(line_word: str | None) -> str:
