@@ -20,7 +20,8 @@ from worker.tables import job
 def send(bench: Bench, key: str | None = "k-1", kind: str = "trial", **fields: Any) -> Acceptance:
     door = {name: fields.pop(name) for name in ("run_at", "priority", "source", "version", "why", "requested_by", "hold",
                                                 "on_behalf_of") if name in fields}
-    [answer] = bench.app.submit([Request(kind, fields, **{"source": "test", "key": key, **door})])
+    source: str = door.pop("source", "test")
+    [answer] = bench.app.submit([Request(kind, fields, source, key, **door)])
     return answer
 
 
