@@ -89,12 +89,12 @@ def plain(database_url: str, broker_url: str, jobs: int) -> float:
     plain_actor.Base.metadata.create_all(plain_actor.engine)
     command = [sys.executable, "-m", "dramatiq", "benchmarks.plain_actor", "-p", "1", "-t", str(THREADS)]
     with processes([*command, "--skip-logging"], environ), _counter(database_url) as count:
-        plain_actor.create_user.send(**payload(10_000_000))
+        plain_actor.create_user.send(key="warm", **payload(10_000_000))
         wait_until(lambda: count("SELECT count(*) FROM plain_user") == 1, 60)
         time.sleep(2)  # the second process may still be starting
         started = time.monotonic()
         for number in range(jobs):
-            plain_actor.create_user.send(**payload(number))
+            plain_actor.create_user.send(key=f"key-{number}", **payload(number))
         wait_until(lambda: count("SELECT count(*) FROM plain_user") == jobs + 1, 600)
         last = "SELECT EXTRACT(EPOCH FROM now() - max(created_at)) FROM plain_user"
         took = time.monotonic() - started - float(count(last))

@@ -1,4 +1,4 @@
-"""The actor that one would write without Muster: dramatiq, one message a user, the SQLAlchemy ORM, one commit each."""
+"""The actor that one would write without Muster: one message a user, an idempotency key, the ORM, one commit each."""
 
 import os
 from datetime import UTC, datetime
@@ -27,6 +27,13 @@ class User(Base):
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
 
 
+class Handled(Base):
+    """The keys of the messages already handled, so that one delivered twice creates nobody twice."""
+
+    __tablename__ = "plain_handled"
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+
+
 class Event(Base):
     """One line of an audit trail, as anybody would want it."""
 
@@ -38,9 +45,12 @@ class Event(Base):
 
 
 @dramatiq.actor(max_retries=5)
-def create_user(username: str, name: str, email: str) -> None:
-    """Create the user if there is none of that name, and note it in the audit trail."""
+def create_user(key: str, username: str, name: str, email: str) -> None:
+    """Create the user once for this key, if there is none of that name, and note it in the audit trail."""
     with Session(engine) as session, session.begin():
+        if session.get(Handled, key) is not None:
+            return
+        session.add(Handled(key=key))
         if session.scalar(select(User).where(User.username == username)) is not None:
             return
         user = User(username=username, name=name, email=email, created_at=datetime.now(UTC))

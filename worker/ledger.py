@@ -5,12 +5,12 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, Text, and_, cast, delete, literal, literal_column, select, update
+from sqlalchemy import ColumnElement, Row, Text, and_, cast, delete, literal, literal_column, select, update
 
 from worker import lines
 from worker.bulk import among, insert_rows, update_rows
 from worker.ids import new_id, new_ids
-from worker.jobs import Kind, Policy
+from worker.jobs import Kind, Policy, Registry
 from worker.outcomes import reason_text
 from worker.scope import Scope
 from worker.states import FINISHED, State, before
@@ -171,6 +171,12 @@ REDRIVABLE = and_(
     (job.c.state.in_(["failed", "rejected", "held", "unknown"]))
     | ((job.c.state == "cancelled") & (job.c.reason.in_(["expired", "cancelled"]))),
 )
+
+
+def redrivable(registry: Registry) -> ColumnElement[bool]:
+    """What a person may bring back. What was sealed is erased when a job ends: such a job has to be submitted anew."""
+    sealing = [kind.name for kind in registry if kind.payload.sealed_fields]
+    return and_(REDRIVABLE, ~(job.c.kind.in_(sealing) & job.c.sealed.is_(None)))
 
 
 def redrive(

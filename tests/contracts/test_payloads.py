@@ -32,8 +32,16 @@ def test_a_payload_says_what_it_is(kind: Kind) -> None:
     assert kind.summary.endswith("."), "the module's docstring is one sentence"
     assert "\n" not in kind.summary
     assert examples(kind.name), "documentation and contracts are read off `examples`"
+    assert kind.payload.__name__.lower() == kind.name.replace("_", ""), "one word for the job and for what it asks"
     for name, info in kind.payload.model_fields.items():
         assert info.description, f"{name} has no description"
+
+
+@every_kind
+def test_a_policy_is_within_reason(kind: Kind) -> None:
+    assert 1 <= kind.policy.attempts <= 100
+    assert kind.policy.base <= kind.policy.cap
+    assert (kind.policy.life is not None) == (kind.shape == "edge"), "a mail that is never too late is sent years later"
 
 
 @every_kind

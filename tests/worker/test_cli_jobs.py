@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
+from posts import HASH
 from shell import Shell
 
 from worker.intake import Request
@@ -145,3 +146,13 @@ def test_tables_for_people_are_plain_without_a_terminal(shell: Shell) -> None:
     text = shell.muster("jobs", "list").stdout
     assert "\x1b" not in text
     assert all(line == line.rstrip() for line in text.splitlines())
+
+
+def test_what_was_sealed_is_not_brought_back_without_it(shell: Shell) -> None:
+    """The hash was erased when the job ended: trying again could only fail, so it is said at once."""
+    reset = shell.office.do("reset_password", {"user": "nobody", "password_hash": HASH})
+    assert (reset.state, reset.reason) == ("rejected", "unknown_user")
+    tried = shell.muster("jobs", "retry", reset.id)
+    assert tried.exit_code == 1
+    assert "could not be retried" in tried.stderr
+    assert shell.office.ended(reset.id) == reset

@@ -202,10 +202,10 @@ def retry(ids: Sequence[str], dry_run: bool, yes: bool, as_json: bool, **chosen:
         edges = {kind.name: kind.policy.life for kind in app.registry if kind.shape == "edge"}
 
         def work(scope: Any, where: Sequence[Any]) -> tuple[int, set[tuple[str, bool]]]:
-            rows, rung = ledger.redrive(scope, where, edges=edges)
+            rows, rung = ledger.redrive(scope, [*where, ledger.redrivable(app.registry)], edges=edges)
             return len(rows), rung
 
-        _steer(app, ids, chosen, ledger.REDRIVABLE, work, "retried", dry_run=dry_run, yes=yes, as_json=as_json)
+        _steer(app, ids, chosen, ledger.redrivable(app.registry), work, "retried", dry_run=dry_run, yes=yes, as_json=as_json)
 
 
 @jobs.command()
