@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection, Row, select
 
 from worker import errand as errands
 from worker import faultpoints, ledger, lines
@@ -61,10 +61,14 @@ class _Desk:
         faultpoints.reached("leased")
         self.frozen = {**self.frozen, "handed": True}
 
-        def work(conn: Connection) -> int:
+        def work(conn: Connection) -> bool:
             scope = self.runner.scope(conn)
             change = {"id": self.row.id, "frozen": self.frozen, "lease_until": scope.now + HANDOVER_LEASE}
-            return ledger.move(scope, State.HANDING_OVER, [change], where=[job.c.lease == self.lease])
+            if ledger.move(scope, State.HANDING_OVER, [change], where=[job.c.lease == self.lease]):
+                return True
+            # The answer to an earlier try's commit may have been lost: then this very errand is at it already.
+            mine = (job.c.id == self.row.id, job.c.lease == self.lease, job.c.state == State.HANDING_OVER.value)
+            return conn.execute(select(job.c.id).where(*mine)).first() is not None
 
         if not self.runner.database.transact(work):
             raise LeaseLost(f"the lease of job {self.row.id} lapsed, or the job was cancelled")

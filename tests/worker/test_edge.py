@@ -308,3 +308,11 @@ def test_urgent_mail_has_a_way_of_its_own(bench: Bench) -> None:
     assert bench.step("trial_edge") == 0
     assert bench.step("trial_edge", urgent=True) == 1
     assert bench.state(answer.id or "") == "succeeded"
+
+
+def test_a_handing_over_whose_commit_was_not_answered_is_gone_on_with(bench: Bench) -> None:
+    """Done again after a lost answer, it finds its own lease in the state that it was about to write."""
+    carrying(bench, before=lambda desk: desk.handing_over())
+    sent = mail(bench)
+    bench.step("trial_edge")
+    assert (bench.state(sent), bench.done()) == ("succeeded", ["mail"])
