@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from worker import Context, Item, Payload, UserRef, bulk_job, users
 
@@ -13,6 +13,8 @@ from worker import Context, Item, Payload, UserRef, bulk_job, users
 RETENTION = timedelta(days=90)
 # Longer than any retention that laws on personnel files ask for; beyond it stands a slip of the keyboard.
 LONGEST_RETENTION = timedelta(days=3660)
+# HR systems write 9999-12-31 for "no end"; a job that far ahead could not be planned.
+LATEST_YEAR = 2100
 
 
 class OffboardUser(Payload):
@@ -38,6 +40,13 @@ class OffboardUser(Payload):
         {"user": {"external_id": "E-1001"}, "at": "2030-03-31T18:00", "zone": "Europe/Berlin"},
         {"user": "carol", "retention": None, "notify_manager": False},
     )
+
+    @field_validator("at")
+    @classmethod
+    def _within_reach(cls, value: datetime | None) -> datetime | None:
+        if value is not None and value.year > LATEST_YEAR:
+            raise ValueError(f"a leaving day after {LATEST_YEAR} is no leaving day; who stays is not offboarded")
+        return value
 
     def overtakes(self) -> bool:
         return self.at is None

@@ -31,7 +31,7 @@ class OnboardUser(Payload):
     manager: UserRef | None = Field(
         None, description="The person's manager; one who is not there yet is reported and looked for again for days"
     )
-    start_date: date | None = Field(None, description="First day of work; the account is inactive before it")
+    start_date: date | None = Field(None, lt=date(2101, 1, 1), description="First day of work; the account is inactive before it")
     end_date: date | None = Field(None, description="Last day of work; once it is over the account ends up inactive")
     hired_on: date | None = Field(None, description="Day of hire; lets somebody deleted earlier come back as new")
     welcome_mail: bool = Field(True, description="Whether somebody new, or back again, gets the welcome mail")

@@ -108,6 +108,8 @@ class Proxy:
         tail = b""  # the end of what went before: a pattern may lie across two reads
         with contextlib.suppress(OSError):
             while chunk := pair.client.recv(CHUNK_BYTES):
+                if pair.answered:  # what went before is a request that is over
+                    tail, pair.answered = b"", False
                 if self._take_pattern(tail + chunk):
                     pair.swallow = True
                     tail = b""
@@ -122,6 +124,7 @@ class Proxy:
                 if pair.swallow:
                     self.swallowed += 1
                     break
+                pair.answered = True
                 pair.client.sendall(chunk)
         self._part(pair)
 
@@ -146,6 +149,7 @@ class _Pair:
         self.client = client
         self.server = server
         self.swallow = False
+        self.answered = False
 
     def hang_up(self) -> None:
         _hang_up(self.client)

@@ -299,7 +299,9 @@ def misfit(scope: Scope, request: Request) -> str | None:
         text = getattr(request, name)
         if text is not None and (len(text) > limit or storable(text) != text):
             return f"{name}: at most {limit} characters, without NUL"
-    if request.priority is not None and not 0 <= request.priority <= ledger.HIGHEST_STEP:
+    if request.priority is not None and (
+        isinstance(request.priority, bool) or not 0 <= request.priority <= ledger.HIGHEST_STEP
+    ):
         return f"priority: from 0 (first) to {ledger.HIGHEST_STEP}"
     if request.run_at is None:
         return None

@@ -66,7 +66,7 @@ def read(line: str | bytes, *, source: Callable[[str | None], str], asker: str |
             raise BadLine(f"its {name} is no {_WORDS[wanted]}")
     try:
         run_at = None if found.get("run_at") is None else moment(found["run_at"])
-    except ValueError:
+    except (ValueError, OverflowError):
         raise BadLine("its run_at is no time with a zone, as in 2026-01-31T17:00:00+01:00") from None
     return Request(
         found["kind"], found["payload"], source(found.get("source")), found.get("key"), run_at=run_at,

@@ -94,7 +94,7 @@ REASONS: Mapping[str, Reason] = {
     "not_accepted_here": Reason("Jobs of the kind {kind} are not accepted from {source}. Ask the administrator to "
                                 "allow it, or use another door."),
     "attempts_spent": Reason("All {attempts} attempts failed; the last one: {last}. Mend the cause, then retry."),
-    "worker_killed": Reason("This job was being done alone when its worker died, three times. Look at the worker's "
+    "worker_killed": Reason("The worker died three times while it did this job, the last time alone. Look at the worker's "
                             "memory and log, then retry."),
     "cancelled": Reason("Cancelled by {by}."),
     "newer_version": Reason("This job was written by a newer Muster (payload version {version}). Upgrade the workers."),

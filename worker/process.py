@@ -80,11 +80,11 @@ class Doorway:
             return refused(request, "unreadable", problem=f"it has a field {unknown[0]!r}; known are {', '.join(FIELDS)}")
         for name, wanted in FIELDS.items():
             value = kwargs.get(name)
-            if value is not None and not isinstance(value, wanted):
+            if value is not None and (not isinstance(value, wanted) or (wanted is int and isinstance(value, bool))):
                 return refused(request, "unreadable", problem=f"{name} is no {wanted.__name__}")
         try:
             _moment(kwargs.get("run_at"))
-        except ValueError:
+        except (ValueError, OverflowError):
             return refused(request, "unreadable", problem="run_at is no time with a zone, as 2026-01-31T17:00:00+01:00")
         return None
 

@@ -112,3 +112,11 @@ def test_the_last_administrator_is_refused_and_keeps_everything(office: Office) 
     assert there(office, "bob") == bob
     assert len(office.rows("membership", user_id=bob.id)) == 1
     assert [job["state"] for job in office.jobs("offboard_user")].count("scheduled") == 1, "the plan stands too"
+
+
+def test_the_end_of_time_is_no_leaving_day(office: Office) -> None:
+    """HR systems write 9999-12-31 for "no end": refused at the door, and the person's line is not held up."""
+    office.world()
+    answer = office.accept("offboard_user", {"user": "ann", "at": "9999-12-31T23:59", "zone": "America/New_York"})
+    assert (answer.state, answer.reason) == ("refused", "bad_payload")
+    assert office.do("update_user", {"user": "ann", "locale": "de"}).state == "succeeded"

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import insert, select, update
 from trial import Bench, Crash
 
-from worker import faultpoints, keeper
+from worker import faultpoints, keeper, ledger
 from worker.bulk import insert_rows
 from worker.ids import new_id
 from worker.jobs import Kind, Payload, Policy, Registry
@@ -60,15 +60,19 @@ def test_three_crashes_give_a_job_up_and_spare_its_neighbours(bench: Bench, monk
     assert bench.rows("batch") == []
 
 
-def test_a_suspect_is_run_alone(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    ids = [bench.ask(str(n), user=f"u{n}") for n in range(3)]
-    assert crash_with(bench, monkeypatch) == 3
+def test_suspects_are_run_in_small_company_and_then_alone(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = [bench.ask(str(n), user=f"u{n}") for n in range(ledger.SUSPECTS + 5)]
+    assert crash_with(bench, monkeypatch) == len(ids)
     bench.keeper.bury()
-    assert [row["crashes"] for row in bench.jobs()] == [1, 1, 1]
+    clean = bench.ask("clean", user="somebody else")
+    assert crash_with(bench, monkeypatch) == ledger.SUSPECTS
+    bench.keeper.bury()
+    assert sorted(row["crashes"] for row in bench.jobs()) == [0] + [1] * 5 + [2] * ledger.SUSPECTS
     bench.bell.rung.clear()
-    assert bench.step() == 1
+    assert bench.step() == 1, "who was there at two crashes is done alone"
     assert ("trial", "directory") in bench.bell.rung
-    assert bench.states(*ids) == ["succeeded", "queued", "queued"]
+    bench.drain()
+    assert set(bench.states(*ids, clean)) == {"succeeded"}
 
 
 def test_who_lives_is_not_buried(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

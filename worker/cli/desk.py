@@ -84,16 +84,16 @@ def source(word: str | None = None) -> str:
 def parse_time(text: str, *, now: datetime, zone: tzinfo, past: bool) -> datetime:
     """Return the instant that a person means: `2h` (ago if `past`, else from now), a date, or a time (else in `zone`)."""
     span = re.fullmatch(r"([+-]?)(\d{1,6})([smhdw])", text.strip())
-    if span:
-        distance = timedelta(**{_UNITS[span[3]]: int(span[2])})
-        return now - distance if past or span[1] == "-" else now + distance
     try:
+        if span:
+            distance = timedelta(**{_UNITS[span[3]]: int(span[2])})
+            return now - distance if past or span[1] == "-" else now + distance
         found = datetime.fromisoformat(text.strip())
-    except ValueError:
+        return (found if found.tzinfo is not None else found.replace(tzinfo=zone)).astimezone(UTC)
+    except (ValueError, OverflowError):
         raise click.BadParameter(
             f"{text!r} is no time. Write 30m, 2h or 3d, a date as 2026-01-31, or a time as 2026-01-31T17:00+01:00."
         ) from None
-    return (found if found.tzinfo is not None else found.replace(tzinfo=zone)).astimezone(UTC)
 
 
 def when(app: "App", text: str | None, *, past: bool = False) -> datetime | None:

@@ -77,6 +77,8 @@ def read_payload(text: str) -> dict[str, Any]:
         text = sys.stdin.read()
     try:
         fields = json.loads(text)
+    except RecursionError:
+        raise click.UsageError("PAYLOAD_JSON is nested too deeply.") from None
     except ValueError as error:
         where = f", at character {getattr(error, 'pos', 0) + 1}"
         raise click.UsageError(f"PAYLOAD_JSON is not JSON{where}. In a shell, put it in single quotes.") from None

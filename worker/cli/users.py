@@ -73,7 +73,11 @@ def show(user: str, events: int, as_json: bool) -> None:
 
     with desk.opened(looking=True) as app, app.database.read() as conn:
         scope = Scope(conn, app.clock(), app.settings)
-        [found] = find(scope, [UserRef.model_validate(reference(user))], lock=False)
+        try:
+            ref = UserRef.model_validate(reference(user))
+        except ValueError:
+            raise click.UsageError(f"{user!r} names nobody: give a username, external_id:… or id:….") from None
+        [found] = find(scope, [ref], lock=False)
         if found is None:
             raise desk.NoSuchJob(f"There is no user {user}. `muster users list --search {user}` looks for similar ones.")
         page = listing.user_page(scope, found, events=events)
