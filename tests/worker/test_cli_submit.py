@@ -157,3 +157,20 @@ def test_a_batch_can_be_waited_for(sqlite_url: str) -> None:
 def test_a_batch_takes_no_options_of_a_single_job(shell: Shell) -> None:
     assert shell.muster("submit", "--batch", "-", "--key", "k", given="").exit_code == 2
     assert shell.muster("submit", "--batch", "no-such-file.ndjson").exit_code == 2
+
+
+def test_times_past_the_calendars_end_are_refused_one_by_one(shell: Shell) -> None:
+    said = shell.muster("submit", "create_group", '{"group": "staff"}', "--at", "9999-12-31T23:59-12:00")
+    assert (said.exit_code, "is no time" in said.stderr) == (2, True)
+    lines = [{"kind": "create_group", "payload": {"group": name}} for name in ("a", "b", "c")]
+    lines[1]["run_at"] = "9999-12-31T23:59:59-12:00"
+    result = shell.muster("submit", "--batch", "-", given="\n".join(map(json.dumps, lines)))
+    assert result.stdout == "2 new, 0 handed in before, 1 refused.\n"
+    assert result.stderr.startswith("line 2: ")
+
+
+def test_what_is_nested_without_end_is_a_sentence(shell: Shell) -> None:
+    deep = '{"group": "staff", "attributes": {"a": ' + "[" * 5000 + "]" * 5000 + "}}"
+    result = shell.muster("submit", "create_group", deep)
+    assert (result.exit_code, "nested too deeply" in result.stderr) == (2, True)
+    assert shell.muster("users", "show", "").exit_code == 2
