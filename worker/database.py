@@ -2,6 +2,7 @@
 
 import fcntl
 import logging
+import os
 import random
 import sqlite3
 import threading
@@ -128,21 +129,18 @@ def _lock(descriptor: int) -> None:
         return
     except BlockingIOError:
         pass
-    # A blocking flock is woken in turn, which polling would not be; a thread gives it the deadline it lacks.
-    taken, given_up = threading.Event(), threading.Event()
+    # A blocking flock is woken in turn, which polling would not be; a thread gives it the deadline it lacks. It waits
+    # on a descriptor of its own: after the deadline the number of the first one may belong to another file.
+    taken = threading.Event()
+    own = os.dup(descriptor)
 
     def wait() -> None:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        except OSError:  # the file was closed after the deadline
-            return
-        if given_up.is_set():
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
+        fcntl.flock(own, fcntl.LOCK_EX)
         taken.set()
+        os.close(own)  # the lock stays with `descriptor`, or ends here when that was closed meanwhile
 
     threading.Thread(target=wait, daemon=True).start()
     if not taken.wait(SQLITE_WAIT_S):
-        given_up.set()
         raise Busy(f"another writer has held the database for {SQLITE_WAIT_S:.0f} seconds; try again")
 
 

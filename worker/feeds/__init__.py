@@ -1,0 +1,1 @@
+"""HR feeds: what a source says about people becomes a plan, and an accepted plan becomes jobs."""
