@@ -1,17 +1,20 @@
 """Onboard a person: an account, groups, and a welcome mail with a link to set the password."""
 
-from collections.abc import Mapping, Sequence
-from datetime import date
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime
 from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
 from pydantic import Field
 
-from worker import Context, Item, NameKind, Names, Payload, Reject, Retry, UserRef, bulk_job, users
+from worker import Context, Item, NameKind, Names, Payload, Reject, Retry, UserRef, bulk_job, fold, groups, users
 
 
 class OnboardUser(Payload):
-    """A person who joins, or comes back. Whoever has this external id, or this username, is taken to be that person."""
+    """A person who joins, or comes back. Whoever has this external id, or this username, is taken to be that person.
+
+    Of somebody who is there, planned offboardings are called off, except one on or after an `end_date` given here.
+    """
 
     username: users.Username = Field(description="Unique in any spelling, never given twice", examples=["dora"])
     external_id: users.ExternalId | None = Field(None, description="The id in the HR system", examples=["E-1002"])
@@ -28,10 +31,16 @@ class OnboardUser(Payload):
         (), max_length=200, description="Groups to be in; those not there yet are reported and tried again for days"
     )
     origin: users.Origin = Field("feed", description="Who wants the groups: feed, rule or manual")
+    only_these_groups: bool = Field(
+        False, description="Whether memberships that rules and feeds gave, and that are not among `groups`, end"
+    )
     manager: UserRef | None = Field(
         None, description="The person's manager; one who is not there yet is reported and looked for again for days"
     )
     start_date: date | None = Field(None, lt=date(2101, 1, 1), description="First day of work; the account is inactive before it")
+    first_day_unknown: bool = Field(
+        False, description="Whether somebody new stays inactive until another onboard_user names or begins the first day"
+    )
     end_date: date | None = Field(None, description="Last day of work; once it is over the account ends up inactive")
     hired_on: date | None = Field(None, description="Day of hire; lets somebody deleted earlier come back as new")
     welcome_mail: bool = Field(True, description="Whether somebody new, or back again, gets the welcome mail")
@@ -41,6 +50,7 @@ class OnboardUser(Payload):
          "groups": ["staff", "sales"], "manager": "bob", "zone": "Europe/Berlin"},
         {"username": "ann", "external_id": "E-1001", "attributes": {"office": "B2"}},
         {"username": "emil", "start_date": "2020-01-01", "end_date": "2020-12-31"},
+        {"username": "ann", "external_id": "E-1001", "groups": ["staff"], "origin": "rule", "only_these_groups": True},
     )  # fmt: skip
 
     def names(self) -> Names:
@@ -51,6 +61,8 @@ class OnboardUser(Payload):
         return True
 
 
+# Memberships that a person decided on stay, whatever a feed says.
+NOT_BY_HAND = ("feed", "rule")
 GIVEN = ("path", "name", "email", "type", "attributes", "locale", "zone", "start_date", "end_date")
 
 
@@ -71,7 +83,7 @@ def wish(ctx: Context, item: Item[OnboardUser]) -> users.Wish:
         today = users.today(ctx, zone)
         if end is not None and end < today:
             return False
-        if start is not None and start > today:
+        if (ask.first_day_unknown and ask.start_date is None) or (start is not None and start > today):
             return False if there is None else None
         return True
 
@@ -86,6 +98,8 @@ def wish(ctx: Context, item: Item[OnboardUser]) -> users.Wish:
 @bulk_job()
 def onboard_user(ctx: Context, items: Sequence[Item[OnboardUser]]) -> None:
     answers = users.enrol(ctx, [wish(ctx, item) for item in items])
+    made = [(item, got) for item, got in zip(items, answers, strict=True) if isinstance(got, users.Enrolled)]
+    left, still_in = leave_others(ctx, made)
     early = []
     for item, got in zip(items, answers, strict=True):
         if isinstance(got, Reject):
@@ -93,30 +107,87 @@ def onboard_user(ctx: Context, items: Sequence[Item[OnboardUser]]) -> None:
         elif isinstance(got, Retry):
             item.retry(got.why)
         elif isinstance(got, users.Enrolled):
-            got.tell(item)
-            item.event(users.Action.USER_ONBOARDED, got.user.id, got.user.label, created=got.created)
-            if got.reopened and got.before:
-                users.reopened(ctx, [(got.before, item.task.subject)], by=f"onboard_user {item.task.id}")
             begins = first_day(ctx, item, got.user)
             if begins:
                 early.append(item)
-            item.done(**got.result, **begins, **come_next(ctx, item, got))
-    users.replan(ctx, [item.task.subject for item in early], "onboard_user", by="a newer onboard_user")
+            if begins and got.user.delete_at is not None:
+                # Deleted before the first day, there would be nobody to open the account of.
+                users.come_back(ctx, item.task.subject, by=f"onboard_user {item.task.id}")
+                got.user = users.reopen(ctx, got.user, active=False).user
+            got.tell(item)
+            said = gone(item, got, left.get(got.user.id, []), still_in.get(got.user.id, []))
+            item.event(users.Action.USER_ONBOARDED, got.user.id, got.user.label, created=got.created)
+            item.done(**{**got.result, **said}, **begins, **come_next(ctx, item, got))
+    by = "a newer onboard_user"
+    back = [(got.before, item.task.subject) for item, got in made if got.reopened and got.before]
+    users.reopened(ctx, back, by=by)
+    users.call_off(ctx, {item.task.subject: stays_until(ctx, item.ask, got) for item, got in made
+                         if item.task.subject and stays(ctx, item.ask, got)}, by=by)  # fmt: skip
+    users.replan(ctx, [item.task.subject for item in early], "onboard_user", by=by)
+
+
+def stays(ctx: Context, ask: OnboardUser, got: users.Enrolled) -> bool:
+    """Whether this is somebody who was there and whose last day is not over."""
+    _, end, zone = dates(ctx, ask, got.before)
+    return got.before is not None and (end is None or end >= users.today(ctx, zone))
+
+
+def stays_until(ctx: Context, ask: OnboardUser, got: users.Enrolled) -> datetime:
+    """The instant before which no leaving may be planned any more: the last day, where this job names one."""
+    _, _, zone = dates(ctx, ask, got.before)
+    return users.FOR_GOOD if ask.end_date is None else users.day_begins(ask.end_date, zone)
+
+
+ByUser = dict[str, list[str]]
+
+
+def leave_others(ctx: Context, made: Sequence[tuple[Item[OnboardUser], users.Enrolled]]) -> tuple[ByUser, ByUser]:
+    """End the memberships that are not wanted any more; names of groups, by user: those left, and those stuck in.
+
+    Whoever would leave nobody as an administrator stays in that group.
+    """
+    wanted = {got.user.id: {fold(name) for name in item.ask.groups} for item, got in made
+              if item.ask.only_these_groups and not got.created}  # fmt: skip
+    names = {
+        (user_id, group.id): group.name
+        for user_id, belongings in groups.memberships(ctx, sorted(wanted)).items()
+        for group, origin in belongings
+        if origin in NOT_BY_HAND and fold(group.name) not in wanted[user_id]
+    }
+    stuck = groups.last_administrator_pairs(ctx, sorted(names)) if names else set()
+    removed = groups.remove(ctx, sorted(names.keys() - stuck), origins=NOT_BY_HAND)
+    return by_user(removed, names), by_user(stuck, names)
+
+
+def by_user(pairs: Iterable[tuple[str, str]], names: Mapping[tuple[str, str], str]) -> ByUser:
+    """Sort (user, group) pairs by user, as names of groups."""
+    found: ByUser = {}
+    for pair in sorted(pairs, key=lambda pair: names[pair]):
+        found.setdefault(pair[0], []).append(names[pair])
+    return found
+
+
+def gone(item: Item[OnboardUser], got: users.Enrolled, left: Sequence[str], still_in: Sequence[str]) -> dict[str, Any]:
+    """Take down which groups somebody is no longer in, and report it."""
+    for name in left:
+        item.event(users.Action.MEMBERSHIP_REMOVED, got.user.id, got.user.label, group=name)
+    said: dict[str, Any] = {"changed": True, "groups_removed": list(left)} if left else {}
+    return said | ({"last_administrator_of": list(still_in)} if still_in else {})
 
 
 def come_next(ctx: Context, item: Item[OnboardUser], got: users.Enrolled) -> dict[str, Any]:
     """Ask for what is still to be done, and report it."""
     said: dict[str, Any] = {}
     ref = got.user.ref
-    soon = ctx.now + users.LOOK_AGAIN
+    soon = users.next_look(ctx, first=True)
     if got.unknown_groups:
         names = list(got.unknown_groups)
-        wanted = {"user": ref, "groups_add": names, "origin": item.ask.origin, "patience": users.LOOKS - 1}
+        wanted = {"user": ref, "groups_add": names, "origin": item.ask.origin, "patience": users.LOOKS}
         item.follow("transfer_user", wanted, at=soon, why="groups that are not there yet")
         said["deferred_groups"] = names
     if got.unknown_manager is not None:
         manager = got.unknown_manager.model_dump(mode="json", exclude_unset=True)
-        wanted = {"user": ref, "manager": manager, "patience": users.LOOKS - 1}
+        wanted = {"user": ref, "manager": manager, "patience": users.LOOKS}
         item.follow("update_user", wanted, at=soon, why="a manager who is not there yet")
         said["deferred_manager"] = str(got.unknown_manager)
     if got.user.locked:

@@ -9,7 +9,11 @@ from worker import Context, Payload, Reject, UserRef, job, users
 
 
 class ReactivateUser(Payload):
-    """Who may come in again. Old sessions, tokens and links stay dead, and a planned deletion is taken back."""
+    """Who may come in again. Old sessions, tokens and links stay dead; what was to follow the leaving is called off.
+
+    That is the planned deletion, and the end of groups and permissions where `offboard_user` kept them for a while. A
+    leaving that is still to come stays planned.
+    """
 
     user: UserRef = Field(description="The user to make active", examples=["carol"])
 
@@ -21,7 +25,7 @@ class ReactivateUser(Payload):
 
 @job()
 def reactivate_user(ctx: Context, ask: ReactivateUser) -> Mapping[str, Any]:
-    users.cancel_deletion(ctx, ctx.task.subject, by=f"reactivate_user {ctx.task.id}")
+    users.come_back(ctx, ctx.task.subject, by=f"reactivate_user {ctx.task.id}")
     user = users.get(ctx, ask.user)
     if user.type == users.PROTECTED:
         raise Reject("protected_type", user=user.label)

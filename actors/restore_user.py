@@ -9,7 +9,10 @@ from worker import Context, Payload, Reject, UserRef, job, users
 
 
 class RestoreUser(Payload):
-    """Whom to keep after all. What was revoked stays revoked; groups come back only by a job of their own."""
+    """Whom to keep after all. What was revoked stays revoked; groups come back only by a job of their own.
+
+    Groups and permissions that `offboard_user` kept for a while are not taken away any more.
+    """
 
     user: UserRef = Field(description="The user whose deletion is planned", examples=["ann"])
     reactivate: bool = Field(True, description="Whether the account can be used again")
@@ -22,7 +25,7 @@ class RestoreUser(Payload):
 
 @job()
 def restore_user(ctx: Context, ask: RestoreUser) -> Mapping[str, Any]:
-    users.cancel_deletion(ctx, ctx.task.subject, by=f"restore_user {ctx.task.id}")
+    users.come_back(ctx, ctx.task.subject, by=f"restore_user {ctx.task.id}")
     user = users.get(ctx, ask.user)
     if user.delete_at is None:
         raise Reject("not_scheduled", user=user.label)

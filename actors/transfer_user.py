@@ -1,7 +1,7 @@
 """Transfer a person: another manager, place or department, groups added and removed."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, ClassVar
 
 from pydantic import Field
@@ -10,7 +10,7 @@ from worker import Context, Item, Payload, Reject, UserRef, bulk_job, groups, us
 
 
 class TransferUser(Payload):
-    """Somebody who moves. Only what is given is changed, all of it at once."""
+    """Somebody who moves. Only what is given is changed, all of it at once. `null` clears locale, zone and dates."""
 
     user: UserRef = Field(description="The person who moves", examples=["ann"])
     path: users.Path | None = Field(None, description="Where the account is filed", examples=["users/sales"])
@@ -20,6 +20,11 @@ class TransferUser(Payload):
     attributes: users.Attributes = Field(
         default_factory=dict, description="A JSON merge patch (RFC 7396) of the free attributes", examples=[{"office": "C3"}]
     )
+    type: users.UserType | None = Field(None, description="What kind of account it is", examples=["external"])
+    locale: users.Locale | None = Field(None, description="Language of mails to this person", examples=["de"])
+    zone: users.Zone | None = Field(None, description="The person's time zone", examples=["Europe/Berlin"])
+    start_date: date | None = Field(None, description="First day of work", examples=["2026-01-01"])
+    end_date: date | None = Field(None, description="Last day of work", examples=["2027-12-31"])
     groups_add: tuple[str, ...] = Field(
         (), max_length=200, description="Groups to come into; those not there yet are reported and tried again for days"
     )
@@ -29,20 +34,24 @@ class TransferUser(Payload):
     origin: users.Origin = Field("feed", description="Who wants the groups so: feed, rule or manual")
     patience: int = Field(
         users.LOOKS, ge=0, le=users.LOOKS,
-        description="How many more times to look, every 6 hours, for groups to come into that are not there yet; 0: refuse",
+        description="How many more times to look for groups to come into that are not there yet: after a minute, and then "
+        "so many times every 6 hours; 0: refuse",
     )  # fmt: skip
     notify_manager: bool = Field(False, description="Whether the manager gets a notice")
 
     examples: ClassVar[Sequence[Mapping[str, Any]]] = (
         {"user": "ann", "manager": "bob", "attributes": {"department": "sales"}, "groups_add": ["staff"]},
         {"user": {"external_id": "E-1001"}, "groups_remove": ["staff"], "origin": "manual"},
+        {"user": "ann", "type": "external", "zone": "Europe/Berlin", "locale": None, "end_date": "2027-12-31"},
     )
 
     def gives_access(self) -> bool:
         return bool(self.groups_add)
 
 
-FIELDS = ("path", "name", "email", "manager", "attributes")
+FIELDS = ("path", "name", "email", "manager", "attributes", "type", "locale", "zone", "start_date", "end_date")
+# Of the others null means what leaving them out means.
+CLEARED_BY_NULL = frozenset({"locale", "zone", "start_date", "end_date"})
 
 
 @bulk_job()
@@ -59,7 +68,8 @@ def transfer_user(ctx: Context, items: Sequence[Item[TransferUser]]) -> None:
             item.reject("unknown_group", group=missing[0])
         else:
             given = {name: getattr(item.ask, name) for name in FIELDS if name in item.ask.model_fields_set}
-            movers.append((item, users.Change(user, {k: v for k, v in given.items() if v is not None}, item.task.subject)))
+            given = {name: value for name, value in given.items() if value is not None or name in CLEARED_BY_NULL}
+            movers.append((item, users.Change(user, given, item.task.subject)))
     moved = []
     for (item, _), got in zip(movers, users.amend(ctx, [change for _, change in movers]), strict=True):
         if isinstance(got, Reject):
@@ -158,8 +168,10 @@ def defer(ctx: Context, item: Item[TransferUser], user: users.User, found: Found
     missing = [name for name in item.ask.groups_add if found[name] is None]
     if not missing:
         return {}
-    wanted = {"user": user.ref, "groups_add": missing, "origin": item.ask.origin, "patience": item.ask.patience - 1}
-    item.follow("transfer_user", wanted, at=ctx.now + users.LOOK_AGAIN, why="groups that are not there yet")
+    first = item.task.parent is None
+    patience = item.ask.patience if first else item.ask.patience - 1
+    wanted = {"user": user.ref, "groups_add": missing, "origin": item.ask.origin, "patience": patience}
+    item.follow("transfer_user", wanted, at=users.next_look(ctx, first=first), why="groups that are not there yet")
     return {"deferred_groups": missing}
 
 

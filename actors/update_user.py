@@ -32,8 +32,10 @@ class UpdateUser(Payload):
     start_date: date | None = Field(None, description="First day of work", examples=["2026-01-01"])
     end_date: date | None = Field(None, description="Last day of work", examples=["2027-12-31"])
     patience: int = Field(
-        0, ge=0, le=20, description="How many more times to look, every 6 hours, for a manager who is not there yet"
-    )
+        0, ge=0, le=20,
+        description="How many more times to look for a manager who is not there yet: after a minute, and then so many times "
+        "every 6 hours; 0: refuse",
+    )  # fmt: skip
 
     examples: ClassVar[Sequence[Mapping[str, Any]]] = (
         {"user": "ann", "name": "Ann Married", "attributes": {"office": "C3", "desk": None}},
@@ -108,7 +110,9 @@ def locked(user: users.User) -> Reject | None:
 
 def look_again(ctx: Context, item: Item[UpdateUser], user: users.User) -> None:
     """Come back later in a job of its own: one that waited here would hold up everything else about this person."""
-    fields = item.ask.open_fields() | {"user": user.ref, "patience": item.ask.patience - 1}
+    first = item.task.parent is None
+    patience = item.ask.patience if first else item.ask.patience - 1
+    fields = item.ask.open_fields() | {"user": user.ref, "patience": patience}
     fields.pop("expected_version", None)  # it was right now, and that is what counts
-    item.follow("update_user", fields, at=ctx.now + users.LOOK_AGAIN, why="the manager is not there yet")
+    item.follow("update_user", fields, at=users.next_look(ctx, first=first), why="the manager is not there yet")
     item.done(changed=False, user=user.id, deferred_manager=str(item.ask.manager))

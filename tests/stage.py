@@ -25,6 +25,8 @@ LEDGER = frozenset({"job", "attempt", "line", "alias", "batch", "worker", "inbox
 """Tables of the ledger; all others are the directory with its audit trail."""
 PASSING = frozenset({"batch", "worker", "meta", "relay"})
 """Tables that say who works and how the relay is: no job's effect."""
+FEEDS: Mapping[str, Any] = {"hr": {"form": "messages", "mode": "event", "columns": {"external_id": "worker.id"}}}
+"""The sources that the examples speak of."""
 KEY = "contract"
 SOURCE = "test"
 MONTH = timedelta(days=30)
@@ -67,8 +69,8 @@ class Stage:
     @classmethod
     @contextmanager
     def open(cls, database_url: str, folder: Path, **settings: Any) -> Iterator["Stage"]:
-        """A stage with the world of people, all mails in `folder` unless a relay is set."""
-        office = Office(database_url, **{"mail_folder": folder, **settings})
+        """A stage with the world of people and the feeds of the examples, all mails in `folder` unless a relay is set."""
+        office = Office(database_url, **{"mail_folder": folder, "feeds": FEEDS, **settings})
         try:
             office.world()
             opened = cls(office, folder, {}, office.now)

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"settings", "outcomes", "states", "ids", "redact", "scope", "jobs", "errand", "faultpoints",
                "screen", "logs", "address", "identity", "collector"}),
-    frozenset({"tables", "database", "bulk", "migrate"}),
+    frozenset({"tables", "feed_tables", "database", "bulk", "migrate"}),
     frozenset({"ledger", "lines", "directory"}),
     frozenset({"context", "intake", "queue", "settle"}),
     frozenset({"mail", "runner", "edge", "keeper", "telemetry", "listing", "messages", "pages"}),

@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from worker.context import Context, Item
     from worker.directory import access, credentials, groups, invitations, permissions, recoveries, users
     from worker.errand import Receipt
+    from worker.feeds import inbox as feed_inbox
     from worker.jobs import NameKind, Names, Payload, Policy, UserRef, bulk_job, edge_job, fold, job
     from worker.mail.letter import Letter
     from worker.mail.render import Mail
@@ -30,6 +31,7 @@ __all__ = [
     "bulk_job",
     "credentials",
     "edge_job",
+    "feed_inbox",
     "fold",
     "groups",
     "invitations",
@@ -58,6 +60,8 @@ _HOMES = {
     "fold": "worker.jobs",
     "job": "worker.jobs",
 }
+# Modules that stand elsewhere than in worker/directory/.
+_ELSEWHERE = {"feed_inbox": "worker.feeds.inbox"}
 
 
 def __getattr__(name: str) -> Any:
@@ -65,5 +69,5 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     if name in __all__:
-        return import_module(f"worker.directory.{name}")
+        return import_module(_ELSEWHERE.get(name, f"worker.directory.{name}"))
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -21,6 +21,7 @@ from worker.tables import meta
 
 if TYPE_CHECKING:
     from worker.edge import EdgeRunner
+    from worker.feeds.desk import Feeds
     from worker.keeper import Keeper
     from worker.mail.room import MailRoom
     from worker.queue import Bell
@@ -126,6 +127,13 @@ class App:
         from worker.edge import EdgeRunner
 
         return EdgeRunner(self.database, self.registry, self.worker_id, self.clock, self.ring, self.tool)
+
+    def feeds(self) -> "Feeds":
+        """The feeds that muster.toml declares. Raises WrongFeed."""
+        from worker.feeds.config import load_feeds
+        from worker.feeds.desk import Feeds
+
+        return Feeds(self.database, self.registry, self.settings, self.clock, self.ring, load_feeds(self.settings))
 
     def keeper(self, in_hand: Callable[[], set[str]]) -> "Keeper":
         """What looks after the ledger."""

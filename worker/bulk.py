@@ -14,6 +14,7 @@ from sqlalchemy import (
     FromClause,
     Integer,
     Row,
+    String,
     Table,
     Text,
     bindparam,
@@ -68,13 +69,15 @@ def _all_the_same(kind: TypeEngine[Any], values: Sequence[Any]) -> bool:
 
 
 def _element_type(kind: TypeEngine[Any]) -> TypeEngine[Any]:
-    """The element type of the array: JSON travels as text, UUIDs and instants as themselves."""
+    """The element type of the array: JSON travels as text, UUIDs and instants as themselves, texts without collation."""
     if isinstance(kind, Id):
         return postgresql.UUID(as_uuid=False)
     if isinstance(kind, Moment):
         return postgresql.TIMESTAMP(timezone=True)
     if isinstance(kind, JSON):
         return Text()
+    if isinstance(kind, String):
+        return String(kind.length)  # an array of a collated type cannot be named
     return kind
 
 
@@ -148,13 +151,15 @@ def insert_rows(
     table: Table,
     rows: Rows,
     *,
-    conflict: Literal["error", "skip"] = "error",
+    conflict: Literal["error", "skip", "replace"] = "error",
     returning: Sequence[Column[Any]] = (),
 ) -> list[Row[Any]]:
     """Insert `rows` (all with the same keys; a missing key is NULL) in one statement per 2,000.
 
     Sort them by the table's unique key first: two batches that meet keys in crossing order deadlock.
-    `conflict="skip"` leaves existing rows alone; `returning` gives back the rows that were really inserted.
+    `conflict="skip"` leaves existing rows alone; "replace" gives an existing row with the same primary key the other
+    values given (columns not given stay), so no two of `rows` may have the same one. `returning` gives back the rows
+    that were really written.
     """
     found: list[Row[Any]] = []
     for part in _slices(rows):
@@ -168,6 +173,11 @@ def insert_rows(
             statement = sqlite.insert(table).from_select(names, source.where(_always_true()), include_defaults=False)
         if conflict == "skip":
             statement = statement.on_conflict_do_nothing()
+        elif conflict == "replace":
+            key = [col.name for col in table.primary_key]
+            statement = statement.on_conflict_do_update(
+                index_elements=key, set_={name: statement.excluded[name] for name in names if name not in key}
+            )
         if returning:
             found.extend(conn.execute(statement.returning(*returning)).all())
         else:

@@ -84,6 +84,9 @@ REASONS: Mapping[str, Reason] = {
     "bad_hash": Reason("The password of {user} was not set: {problem}. Hash it with argon2id at the door."),
     "bad_recovery": Reason("This link is unknown, used up, revoked or expired. Ask for a new one."),
     "bad_invitation": Reason("This invitation is unknown, used up, revoked or expired. Send a new one."),
+    # feeds
+    "unknown_source": Reason("There is no feed {source}. Declare it in muster.toml, or correct the name, then send the "
+                             "message again.", curable=True),
     # the way itself
     "unknown_kind": Reason("There is no job {kind}. `muster jobs kinds` lists the jobs there are."),
     "unreadable": Reason("The message could not be read: {problem}."),

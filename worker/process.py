@@ -139,6 +139,7 @@ class Staff:
         )
         self.keeper = app.keeper(self._doorway.in_hand)
         self._rounds = _Rounds(app, self.keeper)
+        self._feeder = _FeederThread(app) if app.settings.feeds else None
 
     def __enter__(self) -> Self:
         self.start()
@@ -155,11 +156,15 @@ class Staff:
         self.keeper.enlist()
         self._pools.start()
         self._rounds.start()
+        if self._feeder is not None:
+            self._feeder.start()
         log.info("worker.started", extra={"worker": self.app.worker_id, "pid": os.getpid()})
 
     def stop(self, grace: float = GRACE_SECONDS) -> bool:
         """Finish what is in hand; what takes longer is released by the end of its transaction. True if all finished."""
         self._rounds.end()
+        if self._feeder is not None:
+            self._feeder.end()
         ended = self._pools.stop(grace)
         # Interrupted work counts no crash: the notes go now, the transactions end with their connections. In a thread of
         # its own, since work that hangs may hold what this needs (on SQLite it does).
@@ -173,6 +178,25 @@ class Staff:
         self._rounds.join(FAREWELL_SECONDS / 2)
         with contextlib.suppress(Busy, Unreachable):
             self.keeper.resign()
+
+
+class _FeederThread(threading.Thread):
+    """The feeds' rounds, where feeds are declared."""
+
+    def __init__(self, app: App) -> None:
+        from worker.feeds.feeder import Feeder
+
+        super().__init__(name="feeder", daemon=True)
+        self._feeder = Feeder(app.feeds())
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        from worker.feeds.feeder import look_after
+
+        look_after(self._feeder, self._ended.wait)
+
+    def end(self) -> None:
+        self._ended.set()
 
 
 class _Rounds(threading.Thread):

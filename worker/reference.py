@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from inspect import cleandoc
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from worker.app import load_jobs
 from worker.jobs import Kind, Registry
 from worker.ledger import SQLITE_BATCH
 from worker.outcomes import REASONS
-from worker.settings import PREFIX, Settings
+from worker.settings import PREFIX, Settings, variables
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 COMMAND = "python -m worker.reference"
@@ -112,7 +113,7 @@ def job_section(kind: Kind) -> str:
     """Return the section of one job."""
     examples = list(getattr(kind.payload, "examples", ()))
     parts = [f"## {kind.name}", kind.summary]
-    said = (kind.payload.__doc__ or "").strip()
+    said = cleandoc(kind.payload.__doc__ or "")
     if "__doc__" in vars(kind.payload) and said:
         parts.append(said)
     parts.append("\n".join(f"- {line}" for line in [*_policy(kind), *_standing(kind, examples)]))
@@ -291,13 +292,17 @@ def with_settings(text: str) -> str:
 
 
 def settings_table() -> str:
-    """Return the table of all settings."""
+    """Return the table of all settings, and where those stand that no variable can hold."""
     fields = Settings.model_json_schema()["properties"]
     rows = [
         (f"`{PREFIX}{name.upper()}`", _setting(field), _preset(field.get("default")), field["description"])
         for name, field in fields.items()
+        if name in variables()
     ]
-    return table(("variable", "takes", "if unset", "meaning"), rows)
+    return f"{table(('variable', 'takes', 'if unset', 'meaning'), rows)}\n\n{_FEEDS_ARE_ELSEWHERE}"
+
+
+_FEEDS_ARE_ELSEWHERE = "Sources of people are declared in `muster.toml`, in its tables `feeds` and `authority`: [feeds.md](feeds.md)."
 
 
 def _setting(field: Mapping[str, Any]) -> str:

@@ -14,6 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 PREFIX = "MUSTER_"
 FILE = "muster.toml"
+# Said in muster.toml and nowhere else: tables, which no variable can hold.
+FILE_ONLY = ("feeds", "authority")
+# Where those were said: known to `load`, set by nobody.
+_DECLARED_IN = "declared_in"
 
 
 class WrongSettings(Exception):
@@ -69,6 +73,23 @@ class Settings(BaseModel):
         30, ge=3, le=3650, description="After how many days a finished job keeps only its key, outcome and fingerprint"
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged")
+    feed_folder: Path | None = Field(
+        None, description="A folder to watch: its subfolders, each named after a source of people, take files"
+    )
+    feeds: Mapping[str, Any] = Field({}, description="The sources of people, as they stand in the file")
+    authority: Mapping[str, tuple[str, ...]] = Field(
+        {}, description="For a field about people the sources that may write it, best first"
+    )
+    declared_in: Path | None = Field(None, description="The file that feeds and authority were read from")
+
+    @field_validator("authority", mode="before")
+    @classmethod
+    def _dotted(cls, value: Any) -> Any:
+        """Take `attributes.phone` without quotes, which TOML makes a table in a table, for what it is meant to be."""
+        if not isinstance(value, Mapping) or not isinstance(value.get("attributes"), Mapping):
+            return value
+        inner = {f"attributes.{name}": one for name, one in value["attributes"].items()}
+        return {name: one for name, one in value.items() if name != "attributes"} | inner
 
     @field_validator("mail_domains", "actors", "queue_kinds", mode="before")
     @classmethod
@@ -181,9 +202,12 @@ def load(environ: Mapping[str, str] | None = None, file: Path | None = None, **o
             raise WrongSettings(f"{chosen} is not valid TOML: {error}") from error
         for name, value in loaded.items():
             values[name], origin[name] = value, f"{name} in {chosen}"
+        if _DECLARED_IN in loaded:
+            raise WrongSettings(f"{_DECLARED_IN} in {chosen}: Muster notes that itself; take it out.")
+        values[_DECLARED_IN] = chosen
     elif file is not None or PREFIX + "CONFIG" in environ:
         raise WrongSettings(f"There is no configuration file {chosen}.")
-    for name in Settings.model_fields:
+    for name in variables():
         variable = PREFIX + name.upper()
         if environ.get(variable):
             values[name], origin[name] = environ[variable], variable
@@ -194,12 +218,19 @@ def load(environ: Mapping[str, str] | None = None, file: Path | None = None, **o
         raise WrongSettings("\n".join(_explain(problem, origin) for problem in error.errors())) from None
 
 
+def variables() -> tuple[str, ...]:
+    """Return the names of the settings that a MUSTER_* variable may give."""
+    return tuple(name for name in Settings.model_fields if name not in (*FILE_ONLY, _DECLARED_IN))
+
+
 def _explain(problem: Mapping[str, Any], origin: Mapping[str, str]) -> str:
     """Say in one line which setting is wrong, where it stands and what is accepted; never the value of a secret."""
     location: Sequence[Any] = problem["loc"]
     name = str(location[0]) if location else ""
     where = origin.get(name, name)
+    if len(location) > 1:
+        where = where.replace(name, ".".join(str(part) for part in location), 1)
     if problem["type"] == "extra_forbidden":
-        return f"{where}: there is no such setting. The settings are: {', '.join(Settings.model_fields)}."
+        return f"{where}: there is no such setting. The settings are: {', '.join((*variables(), *FILE_ONLY))}."
     given = "" if any(part in name for part in ("secret", "url")) else f" (given: {problem['input']!r})"
     return f"{where}: {problem['msg'].removeprefix('Value error, ')}{given}."

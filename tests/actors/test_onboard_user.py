@@ -55,9 +55,9 @@ def test_an_unknown_group_and_manager_stop_nothing_and_come_later(office: Office
     assert office.do("update_user", {"user": "dora", "locale": "de"}).state == "succeeded", "they hold nothing else up"
     office.do("create_group", {"group": "sales"})
     office.do("create_user", {"username": "zoe"})
-    office.later(hours=7)
+    office.later(minutes=1)
     office.drain()
-    assert groups_of(office, "dora") == {"staff": "feed", "sales": "feed"}
+    assert groups_of(office, "dora") == {"staff": "feed", "sales": "feed"}, "the first look comes soon"
     assert there(office, "dora").manager == there(office, "zoe").id
 
 
@@ -163,3 +163,98 @@ def test_a_deactivation_that_comes_later_beats_a_planned_first_day(office: Offic
     office.later(days=10)
     office.drain()
     assert not there(office, "dora").is_active
+
+
+def planned(office: Office) -> list[str]:
+    return [job["kind"] for job in office.jobs() if job["state"] == "scheduled"]
+
+
+def test_after_the_first_look_it_is_looked_again_every_six_hours_for_three_days(office: Office) -> None:
+    office.do("onboard_user", {"username": "dora", "groups": ["sales"], "manager": "zoe"})
+    began, looks = office.now, 0
+    while planned(office):
+        assert len(planned(office)) == 2
+        office.now = min(job["run_at"] for job in office.jobs() if job["state"] == "scheduled")
+        office.drain()
+        looks += 1
+    assert (looks, (office.now - began).total_seconds()) == (13, 60 + 12 * 6 * 3600)
+
+
+def test_who_stays_after_all_is_not_offboarded(office: Office) -> None:
+    office.world()
+    office.do("offboard_user", {"user": "ann", "at": "2026-03-31T18:00"})
+    office.do("onboard_user", {"username": "ann", "external_id": "E-1001"})
+    assert planned(office) == []
+    office.later(days=60)
+    office.drain()
+    assert there(office, "ann").is_active
+
+
+def test_a_last_day_given_keeps_the_leaving_planned_for_it_and_calls_off_earlier_ones(office: Office) -> None:
+    office.world()
+    for end, left in (("2026-03-31", ["offboard_user"]), ("2026-03-30", ["offboard_user"]), ("2026-04-01", [])):
+        office.do("offboard_user", {"user": "ann", "at": "2026-03-31T18:00"})
+        office.do("onboard_user", {"username": "ann", "external_id": "E-1001", "end_date": end})
+        assert planned(office) == left, end
+    office.do("offboard_user", {"user": "ann", "at": "2026-03-31T18:00"})
+    office.do("onboard_user", {"username": "ann", "external_id": "E-1001", "end_date": "2026-03-01"})
+    assert planned(office) == ["offboard_user"], "it says itself that the person has left"
+
+
+def test_a_new_contract_after_a_leaving_calls_off_deletion_and_second_step(office: Office) -> None:
+    office.world()
+    office.do("offboard_user", {"user": "ann", "keep_access": "P30D"})
+    office.later(days=10)
+    office.do("onboard_user", {"username": "ann", "external_id": "E-1001", "groups": ["staff"], "end_date": "2027-12-31"})
+    assert (planned(office), there(office, "ann").is_active, there(office, "ann").delete_at) == ([], True, None)
+    office.later(days=200)
+    office.drain()
+    assert (there(office, "ann").is_active, set(groups_of(office, "ann"))) == (True, {"staff"})
+
+
+def test_who_comes_back_on_a_day_to_come_is_there_still_on_that_day(office: Office) -> None:
+    office.world()
+    office.do("offboard_user", {"user": "ann", "keep_access": "P30D", "retention": "P60D"})
+    office.do("onboard_user", {"username": "ann", "external_id": "E-1001", "start_date": "2026-07-01"})
+    ann = there(office, "ann")
+    assert (planned(office), ann.is_active, ann.delete_at) == (["onboard_user"], False, None)
+    assert "user.deletion_cancelled" in [event["action"] for event in office.events("ann")]
+    office.now = datetime(2026, 7, 1, 0, 0, tzinfo=UTC)
+    office.drain()
+    assert (there(office, "ann").id, there(office, "ann").is_active) == (ann.id, True)
+
+
+def test_coming_back_can_end_what_rules_and_feeds_gave_and_nothing_else(office: Office) -> None:
+    office.world()
+    for name, origin in (("sales", "rule"), ("old", "feed"), ("club", "manual")):
+        office.do("create_group", {"group": name})
+        office.do("add_to_group", {"user": "ann", "group": name, "origin": origin})
+    office.do("deactivate_user", {"user": "ann"})
+    ask = {"username": "ann", "external_id": "E-1001", "groups": ["Sales"], "origin": "rule"}
+    assert "groups_removed" not in office.do("onboard_user", ask).result
+    back = office.do("onboard_user", {**ask, "only_these_groups": True})
+    assert (back.result["changed"], back.result["groups_removed"]) == (True, ["old"])
+    assert groups_of(office, "ann") == {"club": "manual", "sales": "rule", "staff": "manual"}
+    assert {"group": "old"} in [e["data"] for e in office.events("ann") if e["action"] == "membership.removed"]
+    again = office.do("onboard_user", {**ask, "only_these_groups": True})
+    assert again.result["changed"] is False
+
+
+def test_the_last_administrator_stays_one_and_it_is_said(office: Office) -> None:
+    office.do("create_group", {"group": "administrators"})
+    office.do("onboard_user", {"username": "bob", "groups": ["administrators"], "origin": "rule"})
+    ended = office.do("onboard_user", {"username": "bob", "only_these_groups": True})
+    assert (ended.state, ended.result["last_administrator_of"]) == ("succeeded", ["administrators"])
+    assert groups_of(office, "bob") == {"administrators": "rule"}
+
+
+def test_whose_first_day_is_unknown_waits_for_it(office: Office) -> None:
+    office.world()
+    office.do("onboard_user", {**DORA, "first_day_unknown": True})
+    assert (there(office, "dora").is_active, groups_of(office, "dora"), mails(office)) == (False, {"staff": "feed"}, [])
+    office.do("onboard_user", {**DORA, "first_day_unknown": True})
+    assert not there(office, "dora").is_active
+    office.do("onboard_user", {**DORA, "start_date": "2026-03-01"})
+    assert (there(office, "dora").is_active, len(mails(office))) == (True, 1)
+    office.do("onboard_user", {**DORA, "first_day_unknown": True})
+    assert there(office, "dora").is_active, "who is in is not put out by it"

@@ -85,3 +85,30 @@ def test_moving_where_one_is_changes_nothing(office: Office) -> None:
     ended = office.do("transfer_user", {"user": "ann", "manager": "bob", "groups_add": ["staff"], "notify_manager": True})
     assert ended.result["changed"] is False
     assert office.jobs("send_manager_notice") == []
+
+
+def test_a_mover_takes_all_fields_in_one_job(office: Office) -> None:
+    office.world()
+    fields = {"user": "ann", "type": "external", "locale": "de", "zone": "Europe/Berlin", "start_date": "2026-03-02",
+              "end_date": "2027-12-31", "groups_remove": ["staff"], "origin": "manual"}  # fmt: skip
+    ended = office.do("transfer_user", fields)
+    assert ended.result["fields"] == ["end_date", "locale", "start_date", "type", "zone"]
+    ann = office.user("ann")
+    assert ann is not None
+    assert (ann.type, ann.locale, ann.zone) == ("external", "de", "Europe/Berlin")
+    assert (str(ann.start_date), str(ann.end_date), groups_of(office, "ann")) == ("2026-03-02", "2027-12-31", {})
+    cleared = dict.fromkeys(("locale", "zone", "start_date", "end_date", "type", "email"))
+    office.do("transfer_user", {"user": "ann", **cleared})
+    ann = office.user("ann")
+    assert ann is not None
+    assert (ann.locale, ann.zone, ann.start_date, ann.end_date) == (None, None, None, None)
+    assert (ann.type, ann.email) == ("external", "ann@example.com"), "of these null means: as it is"
+
+
+def test_a_group_that_comes_a_moment_later_is_joined_after_a_minute(office: Office) -> None:
+    office.world()
+    office.do("transfer_user", {"user": "ann", "groups_add": ["sales"], "patience": 1})
+    office.do("create_group", {"group": "sales"})
+    office.later(minutes=1)
+    office.drain()
+    assert groups_of(office, "ann") == {"sales": "feed", "staff": "manual"}

@@ -70,13 +70,15 @@ class Secrets:
             assert found < 0, f"a secret lies in {where}: …{text[max(0, found - 300):found]}"
 
     def assert_nowhere_in_the_tables(self) -> None:
-        """Hashes rest in users.password_hash; sealed fields wait in job.sealed for as long as the job does."""
+        """Hashes rest in users.password_hash, HR's words in feed_message.raw; sealed fields wait in job.sealed with their job."""
         with self.stage.office.app.database.read() as conn:
             for table in metadata.sorted_tables:
                 for row in conn.execute(select(table)):
                     values = dict(row._mapping)
                     if table.name == "users":
                         values.pop("password_hash")
+                    if table.name == "feed_message":
+                        values.pop("raw")
                     if table.name == "job" and values["finished_at"] is None:
                         values.pop("sealed")
                     self.assert_absent(repr(values), f"{table.name} {values}")

@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr, ValidationError
 from stage import KINDS, Stage, examples
 
-from worker.jobs import Kind
+from worker.jobs import Kind, canonical
 from worker.tables import job
 
 STORED: list[dict[str, Any]] = [
@@ -60,7 +60,8 @@ def test_sealed_fields_stay_out_of_the_open_ones(kind: Kind) -> None:
         assert secret <= kind.payload.sealed_fields
         assert not kind.payload.sealed_fields & set(payload.open_fields())
         for name, value in (payload.sealed_values() or {}).items():
-            assert value == example[name]
+            given = example[name]
+            assert value == (given if isinstance(given, str) else canonical(given).decode()), "objects are sealed as their text"
             assert value not in json.dumps(payload.open_fields())
             assert value not in repr(payload)
 

@@ -80,7 +80,7 @@ def test_broken_off_it_leaves_nothing_and_then_it_is_done(stage: Stage, kind: st
         if number < total:
             assert directory(stage.rows()) == directory(before), f"something was left by a fault at statement {number}"
             _noted_once(stage, job_id)
-        play.wait(hours=1)
+            play.wait(hours=1)
         play.ends_as_undisturbed()
         assert len(stage.mails()) == play.mails
 

@@ -10,9 +10,11 @@ from sqlalchemy import Column, Connection, Date, Integer, Text, event, select
 from sqlalchemy.exc import IntegrityError, StatementError
 
 from worker.bulk import among, array_text, insert_rows, rows_as_table, select_by, update_rows
+from worker.feed_tables import feed_person
 from worker.ids import new_ids
 from worker.tables import Json, Moment, meta, refusal
 
+RUN = "01930f3e-0000-7000-8000-000000000001"
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 ODD = ["", " ", "NULL", "null", "\x1f", "a\x1fb", '"', "\\", '\\"', "{", "}", ",", "{a,b}", "\n\t\r\x01", "ünï 😀", "'; --", ":x %s"]
 
@@ -114,6 +116,33 @@ def test_an_update_may_ask_for_more_than_the_id(conn: Connection) -> None:
     assert update_rows(conn, refusal, changes, where=[refusal.c.id == made[0]["id"]]) == 1
     assert stored(conn, "text") == ["new", "t"]
 
+
+def person(external_id: str, **other: Any) -> dict[str, Any]:
+    base = {"source": "hr", "external_id": external_id, "account": external_id, "username": "ann", "fields": {"first": "Ann"},
+            "stamps": {"*": [0, 1]}, "later": [], "applied": {"phase": "active"}, "phase": "active", "absent_runs": 0,
+            "due_at": NOW, "run": RUN, "changed_at": NOW}
+    return base | other
+
+
+def test_rows_that_are_there_are_replaced(conn: Connection) -> None:
+    insert_rows(conn, feed_person, [person(one, raw="kept") for one in "123"], conflict="replace")
+    changed = [person("1", fields={"first": 'A"n\\n', "last": None}, applied=None, due_at=None, username=None),
+               person("2", later=[[[5, 1], {"x": "y"}]], absent_runs=2), person("4")]
+    back = insert_rows(conn, feed_person, changed, conflict="replace", returning=[feed_person.c.external_id])
+    found = {row.external_id: row for row in conn.execute(select(feed_person))}
+    assert ({row.external_id for row in back}, set(found)) == ({"1", "2", "4"}, {"1", "2", "3", "4"})
+    for row in changed:
+        assert {name: found[row["external_id"]]._mapping[name] for name in row} == row
+    assert (found["2"].raw, found["3"].due_at) == ("kept", NOW), "what was not given stays"
+
+
+def test_ids_of_feeds_are_sorted_by_their_bytes(conn: Connection) -> None:
+    """Both databases walk them as Python sorts their UTF-8."""
+    ids = ["a", "B", "ä", "Z-1", "Z1", "00012", "12", " 7", "😀", "\uffee", "é"]
+    insert_rows(conn, feed_person, [person(one) for one in ids], conflict="replace")
+    found = [row.external_id for row in conn.execute(select(feed_person).order_by(feed_person.c.external_id))]
+    assert found == sorted(ids, key=lambda one: one.encode())
+    assert len(select_by(conn, feed_person.c.external_id, ids, feed_person)) == len(ids)
 
 
 def test_the_text_of_an_array_is_what_postgresql_reads() -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import text
 from worker import migrate
 from worker.database import Database
 from worker.settings import Settings
-from worker.tables import meta
+from worker.tables import meta, metadata
 
 
 @pytest.fixture
@@ -32,6 +32,23 @@ def test_head_is_the_newest_migration() -> None:
 def test_upgrading_again_changes_nothing(database: Database) -> None:
     migrate.upgrade_database(database)
     migrate.require(database)
+
+
+def test_a_database_of_the_first_release_is_brought_up_to_date(database: Database, database_url: str) -> None:
+    """With what is in it, while workers of that release go on."""
+    feeds = [table for name, table in metadata.tables.items() if name.startswith("feed_")]
+    with database.write() as conn:
+        metadata.drop_all(conn, feeds)
+        conn.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+        conn.execute(meta.insert().values(name="kept", value="yes"))
+    with pytest.raises(migrate.WrongSchema, match="muster db upgrade"):
+        migrate.require(database)
+    migrate.upgrade_database(database)
+    migrate.require(database)
+    assert migrate.differences(database_url) == []
+    with database.read() as conn:
+        found = {row.name: row.value for row in conn.execute(meta.select())}
+    assert found.items() >= {"kept": "yes", migrate.MARK: "0001"}.items()
 
 
 def test_an_empty_database_is_refused_with_what_to_type(tmp_path: Path) -> None:

@@ -59,6 +59,38 @@ def test_all_wrong_values_are_named_at_once(tmp_path: Path) -> None:
     assert "MUSTER_RETENTION_DAYS" in str(error.value)
 
 
+def test_feeds_are_kept_as_they_stand_in_the_file_and_nowhere_else(tmp_path: Path) -> None:
+    file = tmp_path / "muster.toml"
+    file.write_text(
+        '[feeds.hr]\nmode = "full"\ncolour = 3\n[authority]\nemail = ["hr"]\nattributes.phone = ["badge", "hr"]\n', encoding="utf-8"
+    )
+    environ = {"MUSTER_FEEDS": "{}", "MUSTER_AUTHORITY": "hr", "MUSTER_DECLARED_IN": "elsewhere.toml", "MUSTER_FEED_FOLDER": "in"}
+    settings = load(environ, file)
+    assert settings.feeds == {"hr": {"mode": "full", "colour": 3}}
+    assert settings.authority == {"email": ("hr",), "attributes.phone": ("badge", "hr")}
+    assert (settings.declared_in, settings.feed_folder) == (file, Path("in"))
+
+
+@pytest.mark.parametrize(("content", "said"), [
+    ("feeds = 3", "feeds in"),
+    ("[authority]\nemail = 'hr'", "authority.email in"),
+    ("declared_in = 'elsewhere.toml'", "declared_in in"),
+    ("feed = 3", "feed_folder, feeds, authority."),
+])
+def test_wrong_tables_of_feeds_are_named(tmp_path: Path, content: str, said: str) -> None:
+    file = tmp_path / "muster.toml"
+    file.write_text(content)
+    with pytest.raises(WrongSettings) as error:
+        load({}, file)
+    assert said in str(error.value)
+
+
+def test_without_a_file_nothing_is_declared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = load({})
+    assert (settings.feeds, settings.authority, settings.declared_in) == ({}, {}, None)
+
+
 @pytest.mark.parametrize("content", [None, "this is = = no toml"])
 def test_a_file_that_is_missing_or_damaged_is_said_so(tmp_path: Path, content: str | None) -> None:
     file = tmp_path / "muster.toml"

@@ -27,12 +27,20 @@ def told(error: Exception) -> Told | None:
     from sqlalchemy.exc import DBAPIError
 
     from worker.database import Busy, Unreachable
+    from worker.feeds.apply import NotApplied
+    from worker.feeds.cases import CannotDecide
+    from worker.feeds.config import WrongFeed
+    from worker.feeds.desk import NoSuchFeed
+    from worker.feeds.records import Unreadable
+    from worker.feeds.runs import NoSuchRun
     from worker.mail.relay_url import BadRelayUrl
     from worker.migrate import WrongSchema
     from worker.settings import WrongSettings
 
-    if isinstance(error, (WrongSettings, BadRelayUrl)):
+    if isinstance(error, (WrongSettings, BadRelayUrl, WrongFeed, NoSuchFeed)):
         return Told(str(error), BAD_INPUT)
+    if isinstance(error, (NoSuchRun, NotApplied, CannotDecide, Unreadable)):
+        return Told(str(error), REFUSED)
     if isinstance(error, (WrongSchema, NothingHere)):
         return Told(str(error), UNREACHABLE)
     if isinstance(error, (Unreachable, Busy)):

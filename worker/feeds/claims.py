@@ -91,6 +91,8 @@ def hear(claims: Claims, stamp: Stamp, fields: Mapping[str, Any], now: int) -> C
     `now`: microseconds since 1970. What takes effect later waits; of each field the newest word holds; of two equally
     new ones the one whose JSON text is greater, so that everybody chooses the same.
     """
+    if not fields:
+        return claims
     if stamp[0] > now:
         waiting = (stamp, dict(fields))
         if waiting in claims.later:

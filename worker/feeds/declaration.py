@@ -1,9 +1,12 @@
 """What a feed is, as `muster.toml` declares it: where its records come from, what they mean, and how far they may go."""
 
+import hashlib
+import json
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 from worker.feeds.claims import ATTRIBUTE, FIELDS, KEYS
 
@@ -15,11 +18,21 @@ Transform = Literal["lower", "upper", "title", "digits", "no_spaces"]
 State = Literal["prehire", "active", "leave", "terminated", "retired", "deceased", "rescinded"]
 Key = Literal["external_id", "email", "username"]
 
+# What a record means does not hang on these: how a file is read, and what a plan or somebody's absence may do.
+NO_MEANING = frozenset({"name", "mode", "encoding", "delimiter", "complete", "brakes", "absent"})
+
 
 class Part(BaseModel):
     """A part of a declaration: frozen, unknown keys refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,))
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
+            raise ValueError("takes something else than true or false")
+        return value
 
 
 class Take(Part):
@@ -48,6 +61,15 @@ def _a_column(value: object) -> object:
     return {"column": value} if isinstance(value, str) else value
 
 
+def _never(value: object) -> object:
+    """Take the word for what TOML has no value for."""
+    return None if value == "never" else value
+
+
+Days = Annotated[int, Field(ge=1, le=3650)]
+DaysOrNever = Annotated[Days | None, BeforeValidator(_never)]
+
+
 class GroupRule(Part):
     """Birthright groups: whom they are for (every field named in `when` holds one of its values), and which."""
 
@@ -57,11 +79,11 @@ class GroupRule(Part):
 
 
 class Leavers(Part):
-    """The ladder down: revoke and disable, then (days later) take groups and permissions, then delete."""
+    """The ladder down: revoke and disable, then (days later) take groups and permissions, then delete, or never."""
 
     urgent_reasons: tuple[str, ...] = ()
     remove_access_days: int = Field(0, ge=0, le=3650)
-    delete_days: int | None = Field(90, ge=1, le=3650)
+    delete_days: DaysOrNever = 90
     notify_managers: bool = True
 
 
@@ -70,7 +92,7 @@ class Absent(Part):
 
     files: int = Field(3, ge=0, le=100)
     remove_access_days: int = Field(30, ge=0, le=3650)
-    delete_days: int | None = Field(180, ge=1, le=3650)
+    delete_days: DaysOrNever = 180
 
 
 class Movers(Part):
@@ -81,16 +103,21 @@ class Movers(Part):
 
 
 class Complete(Part):
-    """How a full file proves that it is whole. `trailer`: pattern of its last line, with a group `rows` for their number;
-    `size_percent`: it may be so much smaller than the last one."""
+    """How a full file proves that it is whole.
+
+    `trailer`: pattern of its last line, with a group `rows` for their number; `size_percent`: it may be so much smaller
+    than the last one.
+    """
 
     trailer: str | None = None
     size_percent: float = Field(10, ge=0, le=100)
 
 
 class Brake(Part):
-    """A plan is held when it holds more of a kind than `percent` of the people of the source, and more than `floor`;
-    or more than `count`."""
+    """How much of a kind is too much for one plan.
+
+    It is held when it holds more than `percent` of the people of the source and more than `floor`; or more than `count`.
+    """
 
     percent: float | None = Field(None, ge=0, le=100)
     floor: int = Field(5, ge=0)
@@ -129,7 +156,8 @@ class Feed(Part):
     correlate: tuple[Key, ...] = ("external_id",)
     prehire_days: int = Field(7, ge=0, le=365)
     welcome_mail: bool = True
-    columns: Mapping[str, Annotated[Take, BeforeValidator(_a_column)]]
+    # A feed of messages may do without: then they use the names of the fields.
+    columns: Mapping[str, Annotated[Take, BeforeValidator(_a_column)]] = Field(default_factory=dict)
     status: Mapping[str, State] = Field(default_factory=dict)
     groups: tuple[GroupRule, ...] = ()
     leavers: Leavers = Leavers()
@@ -139,6 +167,27 @@ class Feed(Part):
     brakes: Brakes = Brakes()
     # Fields of which other sources have the say: field -> the sources that come before this one.
     before_me: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
+
+    @field_validator("usernames")
+    @classmethod
+    def _never_at_a_loss(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        """Without a template that counts, the first one followed by a number is the last resort."""
+        return value if not value or any("{n}" in one for one in value) else (*value, value[0] + "{n}")
+
+    @cached_property
+    def digest(self) -> bytes:
+        """16 bytes over all of the declaration that changes what a record means; key of the digests of its records.
+
+        With another digest every record is looked at again, which does no harm; so what is in doubt belongs in here.
+        """
+        meaning = self.model_dump(mode="json", exclude=set(NO_MEANING))
+        return hashlib.blake2b(json.dumps(meaning, sort_keys=True).encode(), digest_size=16).digest()
+
+    def __copy__(self) -> Self:
+        """Return a copy that works out its digest anew, since what was copied may be changed on the way."""
+        copied = super().__copy__()
+        copied.__dict__.pop("digest", None)
+        return copied
 
     @property
     def job_source(self) -> str:

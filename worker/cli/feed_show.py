@@ -1,0 +1,312 @@
+"""Draws plans and runs of feeds on the terminal, and makes the objects that `--json` prints for them."""
+
+import json
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any
+
+from worker.screen import card, console, harmless, heading, say, shown, table
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from worker.feeds.runs import Run
+
+# Lines of a section that people read; the rest comes with --all.
+SECTION = 20
+# As much of a run's id as names it, where there is no plan's hash to type.
+RUN_SHOWN = 18
+# One value of a person on the terminal; whole ones are printed with --json.
+VALUE_SHOWN = 120
+
+#: What a plan may do about a person, in the order in which it is shown: several of them, and what that means.
+ACTIONS: Mapping[str, tuple[str, str]] = {
+    "leaver": ("leavers", "lose their access, now or at their last day"),
+    "leave": ("leave", "begin a leave of absence: suspended, groups kept"),
+    "joiner": ("joiners", "get an account"),
+    "rehire": ("rehires", "come back to the account that they had"),
+    "return": ("return", "come back from a leave: opened again"),
+    "stays": ("stays", "were to leave, and stay"),
+    "mover": ("movers", "change in fields or groups"),
+    "reference": ("references", "get another manager"),
+    "absent": ("absent", "missing from the file, not yet often enough to be leavers"),
+    "noted": ("noted", "remembered; there is nothing to do now"),
+    "case": ("cases", "wait for a person's decision: muster feed cases"),
+    "warning": ("warnings", "worth a look; carried out all the same"),
+    "refused": ("refused", "records that were not taken; nobody is changed by them"),
+}  # fmt: skip
+
+# States of a run and of its jobs from which something is still to come.
+_WAITING = "waiting"
+
+
+# ------------------------------------------------------------------------------------------------------- names
+
+
+def name_of(run: "Run") -> str:
+    """Return what people type to name a run: the beginning of its plan's hash, else of its id."""
+    from worker.feeds.runs import HASH_SHOWN
+
+    return run.hash[:HASH_SHOWN] if run.hash else run.id[:RUN_SHOWN]
+
+
+def many(count: int, one: str, several: str | None = None) -> str:
+    """Return a number with its word: 1 person, 2 people."""
+    return f"{count:,} {one if count == 1 else several or one + 's'}"
+
+
+# -------------------------------------------------------------------------------------------------------- JSON
+
+
+def line_json(line: Mapping[str, Any], run: "Run", ended: Mapping[tuple[int, int], Mapping[str, Any]]) -> dict[str, Any]:
+    """The object for one line of a plan. `ended`: as `runs.outcomes` gives it; each job says what became of it."""
+    jobs = [
+        dict(wanted) | dict(ended.get((line["number"], place)) or {"id": None, "state": None, "reason": None, "reason_text": None})
+        for place, wanted in enumerate(line["jobs"] or ())
+    ]
+    return {
+        "run": run.id, "number": line["number"], "external_id": line["external_id"], "label": line["label"],
+        "username": (line["person"] or {}).get("username"), "place": line["place"], "action": line["action"],
+        "code": line["code"], "text": line["text"], "changes": line["changes"] or {}, "groups": line["groups"] or {},
+        "jobs": jobs, "result": result(line, jobs), "raw": line["raw"],
+    }  # fmt: skip
+
+
+def result(line: Mapping[str, Any], jobs: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return what became of a line: its worst job's state, `waiting` while one has not ended, None without any job yet."""
+    from worker.states import FINISHED
+
+    if line["action"] == "refused":
+        return "refused"
+    states = [one["state"] for one in jobs if one["state"] is not None]
+    if not states:
+        return None
+    for worst in ("failed", "rejected", "cancelled"):
+        if worst in states:
+            return worst
+    return "succeeded" if all(state in FINISHED for state in states) and len(states) == len(jobs) else _WAITING
+
+
+def with_outcomes(conn: "Connection", run: "Run", lines: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield the objects of these lines with what became of their jobs, a thousand at a time."""
+    from worker.feeds import runs
+
+    for part in parts(lines):
+        ended = runs.outcomes(conn, f"feed/{run.source}", part) if run.applied_at is not None else {}
+        for line in part:
+            yield line_json(line, run, ended)
+
+
+def parts(lines: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
+    """Cut lines into as many as are looked up at once."""
+    rest = iter(lines)
+    while part := list(islice(rest, 1_000)):
+        yield part
+
+
+# ------------------------------------------------------------------------------------------------------ a plan
+
+
+def show_head(run: "Run") -> None:
+    """Print what was read, and how."""
+    show_reading(run.source, run.input or {"scan": "due dates"}.get(run.origin, run.origin), run.reading)
+
+
+def show_reading(source: str, name: str, reading: Mapping[str, Any]) -> None:
+    """Print how an input was read."""
+    wrapped(f"{source}: {name}, {_read(reading)}" if reading.get("records") is not None else f"{source}: {name}", "")
+    for note in reading.get("notes") or ():
+        wrapped(f"note: {note}", "  ")
+
+
+def _read(reading: Mapping[str, Any]) -> str:
+    words = [many(reading["records"], "record")]
+    if reading.get("encoding"):
+        mark = " with byte order mark" if reading.get("byte_order_mark") else ""
+        words.append(f"{reading['encoding']}{mark} ({reading['encoding_known_by']})")
+    if reading.get("delimiter"):
+        delimiter = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "bar"}.get(reading["delimiter"], reading["delimiter"])
+        words.append(f"{delimiter} ({reading['delimiter_known_by']})")
+    if reading.get("failed_rows"):
+        words.append("a failed-rows file that came back: whoever is not in it is left alone")
+    return ", ".join(words)
+
+
+def show_counts(run: "Run", counts: Mapping[str, int]) -> None:
+    """Print how many of each there are."""
+    rows = [(ACTIONS[name][0], counts[name], ACTIONS[name][1]) for name in ACTIONS if counts.get(name)]
+    unchanged = run.counts.get("unchanged", 0)
+    if unchanged or not rows:
+        rows.append(("unchanged", unchanged, "are as they were"))
+    say()
+    table(("", "people", "who"), [(name, f"{count:,}", words) for name, count, words in rows], right=("people",), whole=("",))
+    mails = (run.reading.get("risks") or {}).get("mails", 0)
+    if mails and run.applied_at is None:
+        say(f"\nMails that it would send: {mails:,}.")
+
+
+def show_brakes(run: "Run") -> None:
+    """Print what holds a plan."""
+    if run.brakes:
+        heading("Held by these brakes" if run.state == "held" else "Brakes that held it")
+        for brake in run.brakes:
+            wrapped(f"{brake['brake']}: {brake['text']}", "  ")
+
+
+def show_section(run: "Run", action: str, count: int, lines: Iterable[Mapping[str, Any]], *, jobs: bool) -> None:
+    """Print the lines of one kind, as many as are given, and say how many more there are."""
+    heading(f"{ACTIONS.get(action, (action, ''))[0].capitalize()} ({count:,})")
+    number, codes = 0, set()
+    for line in lines:
+        number += 1
+        codes.add(line["code"])
+        _show_line(run, line, jobs=jobs)
+    if number < count:
+        say(f"  … and {count - number:,} more: --all")
+    if action in ("refused", "warning"):
+        _explain(codes - {None})
+
+
+def _explain(codes: Iterable[str]) -> None:
+    from worker.feeds.codes import CODES
+
+    for code in sorted(codes):
+        if code in CODES:
+            wrapped(f"{code}: {CODES[code]}", "  ")
+
+
+def _show_line(run: "Run", line: Mapping[str, Any], *, jobs: bool) -> None:
+    where = place(run, line)
+    if line["action"] == "refused":
+        head = [where, line["external_id"], line["code"]]
+    else:
+        head = [line["external_id"], cut(line["label"] or ""), line["username"], _how(line)]
+    wrapped("  ".join(str(one) for one in head if one), "  ")
+    if line["text"]:
+        wrapped(line["text"], "      ")
+    _show_changes(line)
+    _show_groups(line["groups"])
+    for job in line["jobs"]:
+        bad = job["state"] in ("failed", "rejected", "cancelled")
+        if jobs:
+            urgent = " urgent" if job.get("urgent") else ""
+            wrapped(f"job{urgent} {job['kind']} {json.dumps(job['payload'], ensure_ascii=False)}", "      ")
+        if bad or (jobs and job["id"]):
+            wrapped(f"{job['kind']} {job['id'][:RUN_SHOWN]} {job['state']}: {job['reason_text'] or job['reason'] or ''}".rstrip(": "),
+                    "      ")  # fmt: skip
+
+
+def place(run: "Run", line: Mapping[str, Any]) -> str | None:
+    """Return where in the input a line comes from, as file:line."""
+    if line["place"] is None:
+        return None
+    if run.origin != "file":
+        return f"message {line['place']}" if run.origin == "messages" else None
+    if run.reading.get("form") in ("json", "scim"):
+        return f"{run.input}, record {line['place']}"
+    return f"{run.input}:{line['place']}"
+
+
+def _how(line: Mapping[str, Any]) -> str:
+    return f"[{line['result']}]" if line["result"] else ""
+
+
+def _show_changes(line: Mapping[str, Any]) -> None:
+    changes: Mapping[str, Sequence[Any]] = line["changes"]
+    if line["action"] == "joiner":
+        found = [f"{_field(name)}: {_value(after)}" for name, (_, after) in changes.items() if after is not None]
+        if found:
+            wrapped("; ".join(found), "      ")
+        return
+    for name, (before, after) in changes.items():
+        wrapped(f"{_field(name)}: {_value(before)} → {_value(after)}", "      ")
+
+
+def _field(name: str) -> str:
+    return {"leaves_at": "leaves at"}.get(name, name.removeprefix("attributes."))
+
+
+def _value(value: Any) -> str:
+    if value is None or value == "":
+        return "(none)"
+    return cut(shown(value))
+
+
+def cut(text: str) -> str:
+    """Return a value as long as a line may show it."""
+    return text if len(text) <= VALUE_SHOWN else text[: VALUE_SHOWN - 1] + "…"
+
+
+def _show_groups(groups: Mapping[str, Mapping[str, str]]) -> None:
+    words = chain(
+        (f"+{cut(name)} ({rule})" for name, rule in (groups.get("added") or {}).items()),
+        (f"-{cut(name)} ({rule})" for name, rule in (groups.get("removed") or {}).items()),
+        (f"{cut(name)} kept until {shown(until)}" for name, until in (groups.get("kept") or {}).items()),
+    )
+    text = "  ".join(words)
+    if text:
+        wrapped(f"groups {text}", "      ")
+
+
+def wrapped(text: str, indent: str) -> None:
+    """Print text of others, harmless, folded to the width of the screen under its indent."""
+    text = harmless(text)
+    width = max(console().width, 40)
+    if len(indent) + len(text) <= width:
+        say(indent + text)
+        return
+    for part in textwrap.wrap(text, width, initial_indent=indent, subsequent_indent=indent + "  ", break_on_hyphens=False):
+        say(part)
+
+
+def complain(text: str) -> None:
+    """Print text of others, harmless, on standard error."""
+    import click
+
+    click.echo(harmless(text), err=True)
+
+
+# ------------------------------------------------------------------------------------------------------- a run
+
+
+def show_run(run: "Run", jobs: Mapping[str, int]) -> None:
+    """Print the facts of a run. `jobs`: how many there are in each state."""
+    say(f"plan {name_of(run)}" if run.hash else f"run {name_of(run)}")
+    say()
+    state = run.state if run.state != "applying" else f"applying: {run.carried:,} of {run.total:,} lines"
+    if run.state == "approved" and run.approved_until is not None:
+        state = f"approved until {shown(run.approved_until)}"
+    card({
+        "run": run.id, "feed": run.source, "made of": " ".join(filter(None, [run.origin, run.input])),
+        "state": state, "": run.problem, "asked by": run.requested_by,
+        "approved by": f"{run.approved_by}: {run.approved_reason}" if run.approved_by else None,
+        "planned": run.created_at, "applied": run.applied_at,
+        "jobs": ", ".join(f"{count:,} {state}" for state, count in jobs.items()) or ("none" if run.applied_at else None),
+        "all ended": run.finished_at if run.applied_at else None,
+    })  # fmt: skip
+
+
+def next_step(run: "Run") -> str:
+    """Return what a person may type next."""
+    name = name_of(run)
+    if run.state == "held":
+        return (f"Nothing has been changed. If it is right: muster feed approve {name} --reason '…'\n"
+                f"If it is not:   muster feed drop {name} --reason '…'")  # fmt: skip
+    if run.state in ("planned", "approved"):
+        if not run.total:
+            return "There is nothing to do."
+        return f"Nothing has been changed. To carry it out: muster feed apply {name}"
+    if run.state == "refused":
+        return "Nothing was planned, and nobody was changed."
+    if run.state == "applying":
+        return f"It is decided and being carried out; workers go on with it, or: muster feed apply {name}"
+    if run.state == "planning":
+        return "It is being planned, or its planning was broken off; then plan the input anew."
+    return ""
+
+
+def ago(at: datetime, now: datetime) -> str:
+    """Return a time as listings show it: with the hour when it is near, with the year when it is not."""
+    return f"{at:%m-%d %H:%M}" if abs((now - at).days) < 90 else f"{at:%Y-%m-%d}"

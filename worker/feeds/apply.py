@@ -1,0 +1,239 @@
+"""Applies a plan: one small transaction decides, then its lines become jobs and accepted state, chunk by chunk.
+
+The decision is one row. Before it nothing has happened; after it everything will, for whoever comes by goes on with it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, func, select, update
+
+from worker import faultpoints
+from worker.bulk import insert_rows, update_rows
+from worker.database import Database
+from worker.feed_tables import feed_action, feed_message, feed_person, feed_run, feed_source
+from worker.feeds import runs, usernames
+from worker.feeds.declaration import Feed
+from worker.feeds.runs import APPLIED, APPLYING, APPROVED, DROPPED, HELD, PLANNED, Run
+from worker.intake import Acceptance, Intake, Request
+from worker.jobs import Registry
+from worker.scope import Scope
+from worker.settings import Settings
+from worker.states import State
+from worker.tables import job
+
+# Lines carried in one transaction: on SQLite few enough that an urgent job gets the writer's turn within 50 ms.
+CHUNK, CHUNK_SQLITE = 1_000, 100
+
+Ring = Callable[[str, bool], None]
+Advance = Callable[[int], object]
+
+
+class NotApplied(Exception):
+    """The plan cannot be applied."""
+
+
+def approve(conn: Connection, run: Run, *, by: str, reason: str, now: datetime) -> Run:
+    """Release a held plan, this one only and for a day. The caller's transaction."""
+    run = runs.get(conn, run.id, lock=True)
+    if run.state not in (HELD, APPROVED):
+        raise NotApplied(f"The plan {shown(run)} is {run.state}, not held: there is nothing to approve.")
+    _require_fresh(run, _version(conn, run.source), now)
+    conn.execute(
+        update(feed_run).where(feed_run.c.id == run.id)
+        .values(state=APPROVED, approved_by=by, approved_reason=reason, approved_until=now + runs.APPROVAL_LIFE)
+    )  # fmt: skip
+    return runs.get(conn, run.id)
+
+
+def drop(conn: Connection, run: Run, *, by: str, reason: str, now: datetime) -> Run:
+    """Put a plan aside for good. The caller's transaction."""
+    run = runs.get(conn, run.id, lock=True)
+    if run.state not in (PLANNED, HELD, APPROVED):
+        raise NotApplied(f"The plan {shown(run)} is {run.state}: it cannot be put aside any more.")
+    conn.execute(
+        update(feed_run).where(feed_run.c.id == run.id)
+        .values(state=DROPPED, problem=f"put aside by {by}: {reason}", finished_at=now)
+    )  # fmt: skip
+    return runs.get(conn, run.id)
+
+
+def decide(conn: Connection, run: Run, feed: Feed, now: datetime) -> Run:
+    """Decide that all of a plan shall be. The caller's transaction; the whole of the flip. Raises NotApplied."""
+    run = runs.get(conn, run.id, lock=True)
+    if run.state in (APPLYING, APPLIED):
+        return run
+    if run.state == HELD:
+        held = "; ".join(str(brake["text"]) for brake in run.brakes)
+        raise NotApplied(
+            f"The plan {shown(run)} is held: {held}. Look at it with `muster feed show {shown(run)}`, then "
+            f"`muster feed approve {shown(run)} --reason …` if it is right."
+        )
+    if run.state not in (PLANNED, APPROVED):
+        raise NotApplied(f"The plan {shown(run)} is {run.state}" + (f": {run.problem}" if run.problem else "."))
+    if run.state == APPROVED and run.approved_until is not None and run.approved_until < now:
+        raise NotApplied(f"The approval of the plan {shown(run)} ended at {run.approved_until:%Y-%m-%d %H:%M} UTC. Approve it again.")
+    values: dict[str, Any] = {"rows": run.reading.get("records")} if run.origin == "file" and feed.mode == "full" else {}
+    if run.total:
+        values["version"] = feed_source.c.version + 1
+    which = (feed_source.c.name == run.source, feed_source.c.version == run.base_version)
+    _require_fresh(run, run.base_version if _flip(conn, which, values) else None, now)
+    mine = (feed_message.c.source == run.source, feed_message.c.state == "new", feed_message.c.run == run.id)
+    conn.execute(update(feed_message).where(*mine).values(state="taken"))
+    if run.total:
+        older = (feed_run.c.source == run.source, feed_run.c.state.in_([PLANNED, HELD, APPROVED]), feed_run.c.id != run.id)
+        conn.execute(update(feed_run).where(*older).values(state=DROPPED, finished_at=now, problem="another plan was applied"))
+    state = APPLYING if run.total else APPLIED
+    conn.execute(
+        update(feed_run).where(feed_run.c.id == run.id)
+        .values(state=state, applied_at=now, finished_at=None if run.total else now)
+    )  # fmt: skip
+    faultpoints.reached("feed_decided")
+    return runs.get(conn, run.id)
+
+
+def _flip(conn: Connection, which: Sequence[Any], values: Mapping[str, Any]) -> bool:
+    if not values:
+        return conn.execute(select(feed_source.c.name).where(*which)).first() is not None
+    return conn.execute(update(feed_source).where(*which).values(values)).rowcount == 1
+
+
+def _version(conn: Connection, source: str) -> int | None:
+    return conn.execute(select(feed_source.c.version).where(feed_source.c.name == source)).scalar_one_or_none()
+
+
+def _require_fresh(run: Run, version: int | None, now: datetime) -> None:
+    if version != run.base_version:
+        raise NotApplied(
+            f"The plan {shown(run)} is stale: the people of {run.source} have changed since it was made. Plan the input anew."
+        )
+    if now - run.created_at > runs.PLAN_LIFE:
+        raise NotApplied(f"The plan {shown(run)} is older than {runs.PLAN_LIFE.days} days. Plan the input anew.")
+
+
+def verify(conn: Connection, run: Run) -> None:
+    """Compute the hash of a plan anew from its stored lines. Raises NotApplied when it is another one."""
+    told = runs.fingerprint(run.source, run.base_version or 0)
+    for line in runs.all_lines(conn, run.id):
+        runs.tell(told, line)
+    if run.state in (PLANNED, HELD, APPROVED) and told.hexdigest() != run.hash:
+        raise NotApplied(f"The stored lines of the plan {shown(run)} are not those that its hash was made of. Plan anew.")
+
+
+def shown(run: Run) -> str:
+    """As much of a plan's hash as people type."""
+    return (run.hash or run.id)[: runs.HASH_SHOWN]
+
+
+# ---------------------------------------------------------------------------------------------------- carrying
+
+
+def carry(
+    database: Database, registry: Registry, settings: Settings, clock: Callable[[], datetime], ring: Ring, run: Run,
+    feed: Feed, advance: Advance = lambda _: None,
+) -> Run:
+    """Turn what was decided into jobs and accepted state; goes on where somebody else stopped."""
+    size = CHUNK if database.on_postgresql else CHUNK_SQLITE
+    while run.state == APPLYING:
+        at = run.carried
+
+        def work(conn: Connection) -> tuple[Run, Intake]:
+            intake = Intake(registry)
+            return _carry_chunk(Scope(conn, clock(), settings), intake, run.id, feed, size), intake
+
+        run, intake = database.transact(work)
+        for kind, urgent in sorted(intake.rung):
+            ring(kind, urgent)
+        advance(run.carried - at)
+        faultpoints.reached("feed_carried")
+    return run
+
+
+def _carry_chunk(scope: Scope, intake: Intake, run_id: str, feed: Feed, size: int) -> Run:
+    conn = scope.conn
+    run = runs.get(conn, run_id, lock=True)
+    if run.state != APPLYING:
+        return run
+    found = runs.lines(conn, run_id, after=run.carried, limit=size)
+    asked = [(line, place, wanted) for line in found for place, wanted in enumerate(line["jobs"] or ())]
+    answers = intake.submit(scope, [_request(run, feed, line, place, wanted) for line, place, wanted in asked])
+    refused = {line["number"]: answer for (line, _, _), answer in zip(asked, answers, strict=True) if answer.refused}
+    _note_refusals(conn, run_id, refused)
+    changed = sorted((line for line in found if line["person"] and line["number"] not in refused), key=lambda line: line["external_id"])
+    insert_rows(conn, feed_person, [_person(run, line, scope.now) for line in changed], conflict="replace")
+    usernames.give(scope, run.source, [line["external_id"] for line in changed])
+    last = found[-1]["number"] if found else run.total
+    values: dict[str, Any] = {"carried": last}
+    if last >= run.total:
+        values["state"] = APPLIED
+    conn.execute(update(feed_run).where(feed_run.c.id == run_id).values(values))
+    return runs.get(conn, run_id)
+
+
+def _request(run: Run, feed: Feed, line: Mapping[str, Any], place: int, wanted: Mapping[str, Any]) -> Request:
+    return Request(
+        wanted["kind"], wanted["payload"], feed.job_source, runs.job_key(run.id, line["number"], place),
+        urgent=bool(wanted.get("urgent")), requested_by=feed.job_source, on_behalf_of=run.approved_by or run.requested_by,
+        why=f"plan {shown(run)}" + (f": {run.approved_reason}" if run.approved_reason else ""),
+    )  # fmt: skip
+
+
+def _note_refusals(conn: Connection, run_id: str, refused: Mapping[int, Acceptance]) -> None:
+    for number, answer in refused.items():
+        conn.execute(
+            update(feed_action).where(feed_action.c.run == run_id, feed_action.c.number == number)
+            .values(action="refused", code=answer.reason, text=answer.reason_text)
+        )  # fmt: skip
+
+
+def _person(run: Run, line: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    row = dict(line["person"])
+    due = row["due_at"]
+    return {
+        "source": run.source, "external_id": line["external_id"], **row, "due_at": datetime.fromisoformat(due) if due else None,
+        "run": run.id, "changed_at": now,
+    }  # fmt: skip
+
+
+# ---------------------------------------------------------------------------------------------------- settling
+
+
+def settle(scope: Scope, run: Run, feed: Feed) -> bool:
+    """Take back what was accepted of people whose jobs were refused or failed; returns whether all jobs have ended.
+
+    Such a person counts as not planned at all: the next record about them is looked at anew, whatever it says.
+    """
+    conn = scope.conn
+    mine = (job.c.source == feed.job_source, job.c.key.like(f"{run.id}/%"))
+    bad = conn.execute(
+        select(job.c.key, job.c.reason)
+        .where(*mine, job.c.state.in_([State.REJECTED.value, State.FAILED.value]), job.c.pruned.is_(False))
+    ).all()  # fmt: skip
+    reasons = {int(row.key.split("/")[1]): row.reason for row in bad}
+    for start in range(0, len(reasons), 1_000):
+        numbers = sorted(reasons)[start : start + 1_000]
+        _take_back(scope, run, runs.lines(conn, run.id, feed_action.c.number.in_(numbers), limit=len(numbers)), reasons)
+    left = conn.execute(select(func.count()).select_from(job).where(*mine, job.c.finished_at.is_(None))).scalar_one()
+    if left == 0 and run.state == APPLIED:
+        conn.execute(update(feed_run).where(feed_run.c.id == run.id).values(finished_at=scope.now))
+    return left == 0
+
+
+def _take_back(scope: Scope, run: Run, lines: Sequence[Mapping[str, Any]], reasons: Mapping[int, str | None]) -> None:
+    rows = [
+        {"external_id": line["external_id"], "applied": line["undo"], "phase": (line["undo"] or {}).get("phase", "none")}
+        for line in sorted(lines, key=lambda line: str(line["external_id"])) if line["person"]
+    ]  # fmt: skip
+    update_rows(
+        scope.conn, feed_person, rows, by="external_id", same={"digest": None},
+        where=[feed_person.c.source == run.source, feed_person.c.run == run.id],
+    )  # fmt: skip
+    taken = [line["external_id"] for line in lines if reasons[line["number"]] == "username_taken"]
+    if taken:
+        # The name was given to somebody else by another door: choose a new one.
+        rows = [{"external_id": one, "username": None} for one in sorted(taken)]
+        update_rows(scope.conn, feed_person, rows, by="external_id", where=[
+            feed_person.c.source == run.source, feed_person.c.run == run.id, feed_person.c.applied.is_(None),
+        ])  # fmt: skip
+

@@ -1,0 +1,139 @@
+"""The feeds as their users see them: check, plan, approve, apply; the one thing that doors and workers call."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+
+from sqlalchemy import or_, select
+
+from worker.database import Database
+from worker.feed_tables import feed_run, feed_source
+from worker.feeds import apply, hearing, inbox, persons, runs
+from worker.feeds.declaration import Feed
+from worker.feeds.planner import Planner
+from worker.feeds.runs import APPLIED, APPLYING, Run
+from worker.jobs import Registry
+from worker.scope import Scope
+from worker.settings import Settings
+
+Advance = Callable[[int], object]
+# A plan made of messages or of due dates takes at most so many people; what is left comes with the next one.
+AT_ONCE = 5_000
+
+
+class NoSuchFeed(Exception):
+    """No feed of that name is declared."""
+
+
+class Feeds:
+    """All declared feeds on one database. Safe to use from several processes: plans that lose a race are stale."""
+
+    def __init__(
+        self, database: Database, registry: Registry, settings: Settings, clock: Callable[[], datetime],
+        ring: Callable[[str, bool], None], feeds: Mapping[str, Feed],
+    ) -> None:
+        """`ring` wakes the workers after a commit."""
+        self.database, self.registry, self.settings = database, registry, settings
+        self.clock, self.ring, self.feeds = clock, ring, feeds
+
+    def feed(self, name: str) -> Feed:
+        """Return the feed called `name`. Raises NoSuchFeed."""
+        found = self.feeds.get(name)
+        if found is None:
+            names = ", ".join(sorted(self.feeds)) or "none"
+            raise NoSuchFeed(f"There is no feed {name!r} in muster.toml; declared are: {names}. docs/feeds.md shows how.")
+        return found
+
+    # ----------------------------------------------------------------------------------------------- planning
+
+    def plan_file(self, source: str, path: Path, *, by: str | None, advance: Advance = lambda _: None) -> Run:
+        """Plan a file of a source. Nothing is changed, no mail is sent."""
+        return self._planner(source, "file", by, path.name, advance).file(path)
+
+    def plan_messages(self, source: str, *, by: str | None = None) -> Run | None:
+        """Plan the messages of a source that no applied plan has taken; None when there are none."""
+        feed = self.feed(source)
+        with self.database.read() as conn:
+            found = inbox.new_messages(conn, source, AT_ONCE)
+        if not found:
+            return None
+        planner = self._planner(source, "messages", by)
+        said = list(hearing.statements(feed, found))
+        run = planner.statements([one for _, one in said])
+        whose = {message.id: one.external_id for message, one in said if one.external_id}
+        # Still new until the plan is applied: a plan that is held or stale takes no message along.
+        self.database.transact(
+            lambda conn: inbox.mark(Scope(conn, self.clock(), self.settings), [m.id for m in found], "new", run.id, whose)
+        )
+        return run
+
+    def plan_due(self, source: str, *, by: str | None = None) -> Run | None:
+        """Plan what time has brought: first days, last days, returns, ends of grace, managers who came."""
+        feed = self.feed(source)
+        now = self.clock()
+        with self.database.read() as conn:
+            due = persons.due(conn, source, now, AT_ONCE)
+            came = persons.whose_manager_came(conn, source, feed.id_prefix, AT_ONCE)
+        if not due and not came:
+            return None
+        return self._planner(source, "scan", by).people(due, [one for one in came if one not in due])
+
+    def _planner(
+        self, source: str, origin: str, by: str | None, name: str | None = None, advance: Advance = lambda _: None
+    ) -> Planner:
+        feed = self.feed(source)
+        self.catch_up(source)
+        return Planner(
+            self.database, self.settings, feed, self.clock, origin=origin, by=by, input_name=name, advance=advance
+        )
+
+    # ----------------------------------------------------------------------------------------------- applying
+
+    def find(self, name: str) -> Run:
+        """Return the run that a hash or an id names. Raises NoSuchRun."""
+        with self.database.read() as conn:
+            return runs.find(conn, name)
+
+    def approve(self, run: Run, *, by: str, reason: str) -> Run:
+        """Release a held plan, this one only, for a day."""
+        return self.database.transact(lambda conn: apply.approve(conn, run, by=by, reason=reason, now=self.clock()))
+
+    def drop(self, run: Run, *, by: str, reason: str) -> Run:
+        """Put a plan aside."""
+        return self.database.transact(lambda conn: apply.drop(conn, run, by=by, reason=reason, now=self.clock()))
+
+    def apply(self, run: Run, *, advance: Advance = lambda _: None) -> Run:
+        """Decide for a plan, and turn it into jobs. Raises NotApplied, and then nothing has happened."""
+        feed = self.feed(run.source)
+        with self.database.read() as conn:
+            apply.verify(conn, run)
+        run = self.database.transact(lambda conn: apply.decide(conn, run, feed, self.clock()))
+        return self._carry(run, feed, advance)
+
+    def _carry(self, run: Run, feed: Feed, advance: Advance = lambda _: None) -> Run:
+        return apply.carry(self.database, self.registry, self.settings, self.clock, self.ring, run, feed, advance)
+
+    def catch_up(self, source: str | None = None) -> None:
+        """Go on with plans whose applying was interrupted, and settle those whose jobs have ended."""
+        unsettled = or_(feed_run.c.state == APPLYING, (feed_run.c.state == APPLIED) & feed_run.c.finished_at.is_(None))
+        which = [unsettled] + ([feed_run.c.source == source] if source else [])
+        with self.database.read() as conn:
+            open_runs = runs.latest(conn, *which, limit=100)
+        for run in reversed(open_runs):
+            feed = self.feeds.get(run.source)
+            if feed is not None:
+                run = self._carry(run, feed)
+                self.database.transact(
+                    lambda conn, run=run, feed=feed: apply.settle(Scope(conn, self.clock(), self.settings), run, feed)
+                )
+
+    def scanned(self, source: str, now: datetime) -> None:
+        """Note up to when due dates have been planned."""
+        self.database.transact(
+            lambda conn: conn.execute(feed_source.update().where(feed_source.c.name == source).values(scanned_to=now))
+        )
+
+    def scanned_to(self, source: str) -> datetime | None:
+        """Return the instant up to which due dates have been planned."""
+        with self.database.read() as conn:
+            return conn.execute(select(feed_source.c.scanned_to).where(feed_source.c.name == source)).scalar_one_or_none()

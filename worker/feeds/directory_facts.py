@@ -1,0 +1,67 @@
+"""What a plan needs to know of the directory: who is there, who was closed by hand, which managers have an account."""
+
+from collections.abc import Collection, Mapping
+
+from sqlalchemy import Connection, func, select
+
+from worker.bulk import among, select_by
+from worker.directory.events import Action
+from worker.feed_tables import feed_person
+from worker.feeds.declaration import Feed
+from worker.feeds.persons import PRESENT
+from worker.tables import event, users
+
+
+def managers(conn: Connection, feed: Feed, ids: Collection[str], joining: Collection[str]) -> dict[str, dict[str, str]]:
+    """Return how jobs name those of these managers who have an account, or get one by the same plan."""
+    if not ids:
+        return {}
+    found = {one: {"external_id": feed.account(one)} for one in joining}
+    rows = select_by(
+        conn, feed_person.c.external_id, ids, feed_person.c.external_id, feed_person.c.account,
+        where=[feed_person.c.source == feed.name, feed_person.c.phase.in_(PRESENT)],
+    )  # fmt: skip
+    found |= {row.external_id: {"external_id": row.account} for row in rows}
+    missing = {feed.account(one): one for one in ids if one not in found}
+    for row in select_by(conn, users.c.external_id, missing, users.c.external_id):
+        found[missing[row.external_id]] = {"external_id": row.external_id}
+    return found
+
+
+def closed_by_hand(conn: Connection, feed: Feed, accounts: Mapping[str, str]) -> dict[str, str]:
+    """Say of these people (id -> account) whose access somebody else than this feed took away who did, and when.
+
+    A security lock, and a deactivation by hand, are stronger than what HR says.
+    """
+    by_account = {account: one for one, account in accounts.items()}
+    rows = select_by(
+        conn, users.c.external_id, by_account, users.c.id, users.c.external_id, users.c.is_active, users.c.locked_at,
+        users.c.lock_owner,
+    )  # fmt: skip
+    said: dict[str, str] = {}
+    closed = {}
+    for row in rows:
+        if row.locked_at is not None:
+            said[by_account[row.external_id]] = f"locked by {row.lock_owner}; only unlock_user lifts that"
+        elif not row.is_active:
+            closed[row.id] = by_account[row.external_id]
+    for row in _last_closing(conn, closed):
+        if row.actor != feed.job_source:
+            by = row.actor or "somebody"
+            said[closed[row.target]] = f"deactivated by {by} on {row.at:%Y-%m-%d}, not by this feed"
+    return said
+
+
+def _last_closing(conn: Connection, ids: Collection[str]) -> list[tuple]:  # type: ignore[type-arg]
+    if not ids:
+        return []
+    newest = (
+        select(event.c.target, func.max(event.c.at).label("at"))
+        .where(among(conn, event.c.target, sorted(ids)), event.c.action == Action.USER_DEACTIVATED)
+        .group_by(event.c.target)
+        .subquery()
+    )
+    statement = select(event.c.target, event.c.at, event.c.actor).join(
+        newest, (newest.c.target == event.c.target) & (newest.c.at == event.c.at)
+    ).where(event.c.action == Action.USER_DEACTIVATED)
+    return list(conn.execute(statement).all())

@@ -1,0 +1,113 @@
+"""The thread that looks after the feeds: goes on with interrupted plans, plans messages and due dates, takes files."""
+
+import logging
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from worker.database import Busy, Unreachable
+from worker.feeds import apply, inbox, persons, runs
+from worker.feeds.desk import Feeds
+from worker.feeds.runs import Run
+
+if TYPE_CHECKING:
+    from worker.feeds.watch import Watcher
+
+log = logging.getLogger(__name__)
+
+# Messages are planned this soon after they came; a look costs two short queries a feed.
+ROUND_SECONDS = 2.0
+# Whether all jobs of a plan have ended is a count over them, not worth more.
+SETTLE_SECONDS = 10.0
+# How often the end of the scanned window is noted when nothing was due: a write a minute.
+SCAN_NOTED = timedelta(minutes=1)
+# Another process's plan of messages or due dates takes seconds; one as old as this was left by a crash.
+PLANNING_LIFE = timedelta(minutes=2)
+# Due dates whose plan was held are planned anew after this long, with what became due meanwhile.
+HELD_AGAIN = timedelta(hours=1)
+
+
+class Feeder:
+    """One round after another; every worker has one, and plans that lose a race are simply dropped."""
+
+    def __init__(self, feeds: Feeds, watcher: "Watcher | None" = None) -> None:
+        """`watcher` looks after the folder that files are put into, if there is one."""
+        self.feeds = feeds
+        self.watcher = watcher
+        self._settled = 0.0
+        self._scanned: dict[str, datetime] = {}
+
+    def pass_once(self) -> None:
+        """Do what there is to do. A database that is busy or away is met again in the next round."""
+        for step in (self.settle, self.take_messages, self.scan, self.take_files):
+            try:
+                step()
+            except (Busy, Unreachable) as problem:
+                log.warning("feed.put_off", extra={"step": step.__name__, "error": type(problem).__name__})
+
+    def settle(self) -> None:
+        """Go on with plans that were decided and not carried out, and close those whose jobs have ended."""
+        if time.monotonic() - self._settled >= SETTLE_SECONDS:
+            self.feeds.catch_up()
+            self._settled = time.monotonic()
+
+    def take_messages(self) -> None:
+        """Plan and apply the messages that no plan knows yet."""
+        for source in self.feeds.feeds:
+            with self.feeds.database.read() as conn:
+                fresh = inbox.unplanned(conn, source)
+            if fresh and not self._being_planned(source, "messages"):
+                self._apply(self.feeds.plan_messages(source, by="feeder"))
+
+    def scan(self) -> None:
+        """Plan and apply what time has brought."""
+        now = self.feeds.clock()
+        for source, feed in self.feeds.feeds.items():
+            with self.feeds.database.read() as conn:
+                due = persons.due(conn, source, now, 1) or persons.whose_manager_came(conn, source, feed.id_prefix, 1)
+            if due and not self._being_planned(source, "scan") and not self._held(source, "scan"):
+                self._apply(self.feeds.plan_due(source, by="feeder"))
+            elif now - self._scanned.get(source, datetime.min.replace(tzinfo=UTC)) < SCAN_NOTED:
+                continue
+            self.feeds.scanned(source, now)
+            self._scanned[source] = now
+
+    def take_files(self) -> None:
+        """Take files out of the watched folder."""
+        if self.watcher is not None:
+            self.watcher.pass_once()
+
+    def _apply(self, run: Run | None) -> None:
+        if run is None:
+            return
+        if run.state == runs.HELD:
+            log.warning("feed.held", extra={"run": run.id, "source": run.source, "plan": apply.shown(run)})
+            return
+        try:
+            self.feeds.apply(run)
+        except apply.NotApplied:
+            # Another plan was applied meanwhile; what this one was made of is planned anew in the next round.
+            self.feeds.drop(run, by="feeder", reason="another plan was applied meanwhile")
+
+    def _being_planned(self, source: str, origin: str) -> bool:
+        return self._any(source, origin, runs.PLANNING, PLANNING_LIFE)
+
+    def _held(self, source: str, origin: str) -> bool:
+        return self._any(source, origin, runs.HELD, HELD_AGAIN)
+
+    def _any(self, source: str, origin: str, state: str, age: timedelta) -> bool:
+        table = runs.feed_run.c
+        since = self.feeds.clock() - age
+        with self.feeds.database.read() as conn:
+            which = (table.source == source, table.origin == origin, table.state == state, table.created_at > since)
+            return bool(runs.latest(conn, *which, limit=1))
+
+
+def look_after(feeder: Feeder, stopped: Callable[[float], bool]) -> None:
+    """Go round until `stopped(seconds)`, which waits that long, says so."""
+    while not stopped(ROUND_SECONDS):
+        try:
+            feeder.pass_once()
+        except Exception:
+            log.exception("feed.round_failed")
