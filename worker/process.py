@@ -185,9 +185,11 @@ class _FeederThread(threading.Thread):
 
     def __init__(self, app: App) -> None:
         from worker.feeds.feeder import Feeder
+        from worker.feeds.watch import Watcher
 
         super().__init__(name="feeder", daemon=True)
-        self._feeder = Feeder(app.feeds())
+        feeds, folder = app.feeds(), app.settings.feed_folder
+        self._feeder = Feeder(feeds, Watcher(feeds, folder) if folder is not None else None)
         self._ended = threading.Event()
 
     def run(self) -> None:

@@ -225,9 +225,10 @@ def test_the_second_step_stands_in_the_line_behind_what_came_before(office: Offi
     """It takes nothing urgent away: who comes back at this very moment is not overtaken."""
     leave(office)
     office.later(days=30)
-    office.submit("onboard_user", {"username": "ann", "external_id": "E-1001", "groups": ["staff"]})
+    office.submit("onboard_user", {"username": "ann", "external_id": "E-1001"})
     office.drain()
-    assert there(office, "ann").is_active
+    assert (there(office, "ann").is_active, groups_of(office, "ann")) == (True, ["staff"])
+    assert len(office.rows("permission", user_id=there(office, "ann").id)) == 1
 
 
 def test_coming_back_calls_off_what_was_to_follow(office: Office) -> None:

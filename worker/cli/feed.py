@@ -1,5 +1,6 @@
 """`muster feed`: people from an HR system, planned before anything is changed, held when it is too much, then applied."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,7 +9,7 @@ import click
 
 from worker.cli import desk, feed_cases, feed_check, feed_push, feed_runs, feed_show, waiting
 from worker.cli.errors import REFUSED, NothingHere
-from worker.screen import on_terminal, print_json, progress, say, table
+from worker.screen import print_json, progress, say, table
 
 if TYPE_CHECKING:
     from worker.app import App
@@ -125,7 +126,7 @@ def _plan(feeds: "Feeds", source: str, path: Path) -> "Run":
 
 def _records(form: str, path: Path) -> int | None:
     """About how many records a file holds, for the bar: its lines; unknown where a record is not a line."""
-    if form in ("json", "scim") or not on_terminal():
+    if form in ("json", "scim") or not sys.stderr.isatty():
         return None
     with path.open("rb") as file:
         return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
@@ -156,7 +157,7 @@ def apply_(words: tuple[str, ...], seconds: float | None, dry_run: bool, as_json
     """
     with desk.opened() as app:
         feeds = app.feeds()
-        if len(words) == 1 and not Path(words[0]).exists():
+        if len(words) == 1 and not Path(words[0]).exists() and not Path(words[0]).suffix:
             run = feeds.find(words[0])
             if dry_run:
                 _show_planned(app, run, as_json=as_json)
@@ -217,8 +218,6 @@ def tell(app: "App", feeds: "Feeds", run: "Run", seconds: float | None, *, as_js
         _say_applied(app, run, found["jobs"], waited=seconds is not None)
     else:
         feed_runs.show_plan(app, run, sections=run.state != "held")
-        if run.state == "held":
-            say(f"Who it is about:  muster feed show {feed_show.name_of(run)}")
     if run.state == "held":
         click.echo(f"The plan {feed_show.name_of(run)} is held: nothing was changed.", err=True)
     if not done or not waited:
@@ -231,8 +230,7 @@ def _say_applied(app: "App", run: "Run", jobs: dict[str, int], *, waited: bool) 
     if not run.total:
         say(f"Nothing to do: {feed_show.many(counts.get('unchanged', 0), 'person is', 'people are')} as they were.")
         return
-    words = [f"{counts[kind]:,} {feed_show.ACTIONS[kind][0]}" for kind in feed_show.ACTIONS if counts.get(kind)]
-    say(f"Plan {name} of {run.source} was applied: {', '.join(words)}, {counts.get('unchanged', 0):,} unchanged.")
+    say(f"Plan {name} of {run.source} was applied: {feed_show.counted(counts)}, {counts.get('unchanged', 0):,} unchanged.")
     states = ", ".join(f"{count:,} {state}" for state, count in jobs.items())
     say(f"{feed_show.many(total, 'job')}: {states}." if total else "No job was needed.")
     if counts.get("refused"):
@@ -277,8 +275,6 @@ def _wait(app: "App", feeds: "Feeds", run: "Run", seconds: float) -> bool:
 @desk.json_option
 def approve(name: str, reason: str, no_apply: bool, yes: bool, as_json: bool) -> None:
     """Release a held plan, this very one, and carry it out."""
-    import sys
-
     with desk.opened() as app:
         feeds = app.feeds()
         run = feeds.find(name)

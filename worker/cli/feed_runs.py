@@ -58,8 +58,7 @@ def runs(source: str | None, states: tuple[str, ...], limit: int, before: str | 
 def _counts(run: "Run") -> str:
     if run.state == "refused":
         return run.problem or ""
-    words = [f"{count:,} {feed_show.ACTIONS[name][0]}" for name in feed_show.ACTIONS if (count := run.counts.get(name, 0))]
-    return ", ".join(words) or f"{run.counts.get('unchanged', 0):,} unchanged"
+    return feed_show.counted(run.counts) or f"{run.counts.get('unchanged', 0):,} unchanged"
 
 
 # ------------------------------------------------------------------------------------------------------ one run
@@ -81,6 +80,7 @@ def show(name: str, refused: bool, person: str | None, everything: bool, with_jo
             return
         with app.database.read() as conn:
             feed_show.show_run(run, progress(conn, run))
+        say()
         show_plan(app, run, everything=everything, jobs=with_jobs, refused=refused, person=person)
 
 

@@ -21,24 +21,24 @@ RUN_SHOWN = 18
 # One value of a person on the terminal; whole ones are printed with --json.
 VALUE_SHOWN = 120
 
-#: What a plan may do about a person, in the order in which it is shown: several of them, and what that means.
-ACTIONS: Mapping[str, tuple[str, str]] = {
-    "leaver": ("leavers", "lose their access, now or at their last day"),
-    "leave": ("leave", "begin a leave of absence: suspended, groups kept"),
-    "joiner": ("joiners", "get an account"),
-    "rehire": ("rehires", "come back to the account that they had"),
-    "return": ("return", "come back from a leave: opened again"),
-    "stays": ("stays", "were to leave, and stay"),
-    "mover": ("movers", "change in fields or groups"),
-    "reference": ("references", "get another manager"),
-    "absent": ("absent", "missing from the file, not yet often enough to be leavers"),
-    "noted": ("noted", "remembered; there is nothing to do now"),
-    "case": ("cases", "wait for a person's decision: muster feed cases"),
-    "warning": ("warnings", "worth a look; carried out all the same"),
-    "refused": ("refused", "records that were not taken; nobody is changed by them"),
-}  # fmt: skip
+#: What a plan may do about a person, in the order in which it is shown: one, several, and what that means.
+ACTIONS: Mapping[str, tuple[str, str, str]] = {
+    "leaver": ("leaver", "leavers", "lose their access, now or at their last day"),
+    "leave": ("on leave", "on leave", "begin a leave of absence: suspended, groups kept"),
+    "joiner": ("joiner", "joiners", "get an account"),
+    "rehire": ("rehire", "rehires", "come back"),
+    "return": ("return", "returns", "come back from a leave: opened again"),
+    "stays": ("stays", "stay", "were to leave, and do not"),
+    "mover": ("mover", "movers", "change in fields or groups"),
+    "reference": ("reference", "references", "get another manager"),
+    "absent": ("absent", "absent", "missing from the file, not yet often enough to be leavers"),
+    "noted": ("noted", "noted", "remembered; there is nothing to do now"),
+    "case": ("case", "cases", "wait for a person's decision: muster feed cases"),
+    "warning": ("warning", "warnings", "worth a look; carried out all the same"),
+    "refused": ("refused", "refused", "records that were not taken; nobody is changed by them"),
+}
 
-# States of a run and of its jobs from which something is still to come.
+# What a line is whose jobs have not all ended.
 _WAITING = "waiting"
 
 
@@ -55,6 +55,11 @@ def name_of(run: "Run") -> str:
 def many(count: int, one: str, several: str | None = None) -> str:
     """Return a number with its word: 1 person, 2 people."""
     return f"{count:,} {one if count == 1 else several or one + 's'}"
+
+
+def counted(counts: Mapping[str, int]) -> str:
+    """Return how many of each there are, in words: 3 joiners, 1 leaver."""
+    return ", ".join(many(counts[name], *ACTIONS[name][:2]) for name in ACTIONS if counts.get(name))
 
 
 # -------------------------------------------------------------------------------------------------------- JSON
@@ -136,7 +141,7 @@ def _read(reading: Mapping[str, Any]) -> str:
 
 def show_counts(run: "Run", counts: Mapping[str, int]) -> None:
     """Print how many of each there are."""
-    rows = [(ACTIONS[name][0], counts[name], ACTIONS[name][1]) for name in ACTIONS if counts.get(name)]
+    rows = [(ACTIONS[name][1], counts[name], ACTIONS[name][2]) for name in ACTIONS if counts.get(name)]
     unchanged = run.counts.get("unchanged", 0)
     if unchanged or not rows:
         rows.append(("unchanged", unchanged, "are as they were"))
@@ -157,24 +162,13 @@ def show_brakes(run: "Run") -> None:
 
 def show_section(run: "Run", action: str, count: int, lines: Iterable[Mapping[str, Any]], *, jobs: bool) -> None:
     """Print the lines of one kind, as many as are given, and say how many more there are."""
-    heading(f"{ACTIONS.get(action, (action, ''))[0].capitalize()} ({count:,})")
-    number, codes = 0, set()
+    heading(f"{(ACTIONS[action][1] if action in ACTIONS else action).capitalize()} ({count:,})")
+    number = 0
     for line in lines:
         number += 1
-        codes.add(line["code"])
         _show_line(run, line, jobs=jobs)
     if number < count:
         say(f"  … and {count - number:,} more: --all")
-    if action in ("refused", "warning"):
-        _explain(codes - {None})
-
-
-def _explain(codes: Iterable[str]) -> None:
-    from worker.feeds.codes import CODES
-
-    for code in sorted(codes):
-        if code in CODES:
-            wrapped(f"{code}: {CODES[code]}", "  ")
 
 
 def _show_line(run: "Run", line: Mapping[str, Any], *, jobs: bool) -> None:
@@ -292,8 +286,10 @@ def next_step(run: "Run") -> str:
     """Return what a person may type next."""
     name = name_of(run)
     if run.state == "held":
-        return (f"Nothing has been changed. If it is right: muster feed approve {name} --reason '…'\n"
-                f"If it is not:   muster feed drop {name} --reason '…'")  # fmt: skip
+        return (f"Nothing has been changed.\n"
+                f"  who it is about   muster feed show {name}\n"
+                f"  if it is right    muster feed approve {name} --reason '…'\n"
+                f"  if it is not      muster feed drop {name} --reason '…'")  # fmt: skip
     if run.state in ("planned", "approved"):
         if not run.total:
             return "There is nothing to do."

@@ -59,7 +59,7 @@ def drop(conn: Connection, run: Run, *, by: str, reason: str, now: datetime) -> 
     return runs.get(conn, run.id)
 
 
-def decide(conn: Connection, run: Run, feed: Feed, now: datetime) -> Run:
+def decide(conn: Connection, run: Run, now: datetime) -> Run:
     """Decide that all of a plan shall be. The caller's transaction; the whole of the flip. Raises NotApplied."""
     run = runs.get(conn, run.id, lock=True)
     if run.state in (APPLYING, APPLIED):
@@ -74,7 +74,7 @@ def decide(conn: Connection, run: Run, feed: Feed, now: datetime) -> Run:
         raise NotApplied(f"The plan {shown(run)} is {run.state}" + (f": {run.problem}" if run.problem else "."))
     if run.state == APPROVED and run.approved_until is not None and run.approved_until < now:
         raise NotApplied(f"The approval of the plan {shown(run)} ended at {run.approved_until:%Y-%m-%d %H:%M} UTC. Approve it again.")
-    values: dict[str, Any] = {"rows": run.reading.get("records")} if run.origin == "file" and feed.mode == "full" else {}
+    values: dict[str, Any] = {"rows": run.reading.get("records")} if run.reading.get("full") else {}
     if run.total:
         values["version"] = feed_source.c.version + 1
     which = (feed_source.c.name == run.source, feed_source.c.version == run.base_version)

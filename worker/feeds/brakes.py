@@ -60,7 +60,7 @@ def allowed(brake: Brake, people: int) -> int | None:
 
 def shrunken(feed: Feed, records: int, last: int | None) -> Held | None:
     """Hold a full file that is much smaller than the last one that was applied and proves nothing by a trailer."""
-    if feed.mode != "full" or not last or feed.complete.trailer is not None:
+    if not last or feed.complete.trailer is not None:
         return None
     limit = int(last * (1 - feed.complete.size_percent / 100))
     if records >= limit:

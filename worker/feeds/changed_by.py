@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from sqlalchemy import Connection, Row, or_, select
+from sqlalchemy import Connection, or_, select
 
 from worker.bulk import among
 from worker.directory.events import Action
@@ -24,7 +24,7 @@ class Trail:
 
     def __init__(self, conn: Connection, own: str, ids: Collection[str]) -> None:
         """Read the events about these users (by id)."""
-        self._found: dict[tuple[str, str], Row[Any]] = {}
+        self._found: dict[tuple[str, str], Any] = {}
         if not ids:
             return
         statement = (
@@ -37,7 +37,7 @@ class Trail:
             for key in _touched(row):
                 self._found[row.target, key] = row
 
-    def latest(self, user_id: str, what: str, found: str | None) -> Row[Any] | None:
+    def latest(self, user_id: str, what: str, found: str | None) -> Any | None:
         """Return the event (actor, at, why) after which `what` may have been as it was `found`."""
         if what in ("access", "account"):
             return self._found.get((user_id, f"is {found}"))
@@ -46,7 +46,7 @@ class Trail:
         return self._found.get((user_id, what))
 
 
-def _touched(row: Row[Any]) -> Iterator[str]:
+def _touched(row: Any) -> Iterator[str]:
     data = row.data or {}
     if row.action in _STATES:
         yield f"is {_STATES[Action(row.action)]}"

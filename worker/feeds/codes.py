@@ -43,6 +43,10 @@ CODES: Mapping[str, str] = {
     "ambiguous_match": "Several accounts could be this person. Decide it with `muster feed cases`.",
     "owned_by_another": "The account that this person would get belongs to another source, or to somebody else there. "
                         "Decide it with `muster feed cases`.",
+    "ignored": "Somebody decided that this person is to be left alone. `muster feed cases` takes that back.",
+    "deleted": "The person was deleted, and nothing says that they were hired again. A newer day of hire brings them back.",
+    "username_taken": "The username belongs, or once belonged, to somebody else. Give another one in the source, or decide "
+                      "it with `muster feed cases`.",
     "disabled_by_hand": "The source says active, but somebody disabled or locked the account by hand, which counts more. "
                         "Decide it with `muster feed cases`.",
 }  # fmt: skip

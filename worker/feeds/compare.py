@@ -191,7 +191,7 @@ def _leaver(feed: Feed, account: Account, before: Applied, after: Desired, now: 
     step = Step("leaver", Applied(after), [_offboard(feed, account, after, None)])
     step.mails, step.deletes = int(_notifies(feed, after)), _delete_days(feed, after) is not None
     late = lateness(before.desired, after, now)
-    words = ["never came" if after.rescinded else "no longer in the files" if after.absent else "leaves"]
+    words = ["never came" if after.rescinded else "leaves"]
     words += [after.why] if after.why and not after.rescinded else []
     words += ["urgent"] if after.urgent else []
     words += [f"late by {told(late)}"] if late else []

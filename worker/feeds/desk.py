@@ -1,14 +1,16 @@
 """The feeds as their users see them: check, plan, approve, apply; the one thing that doors and workers call."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import or_, select
 
 from worker.database import Database
 from worker.feed_tables import feed_run, feed_source
-from worker.feeds import apply, hearing, inbox, persons, runs
+from worker.feeds import apply, cases, drift, hearing, inbox, mending, persons, runs
+from worker.feeds.compare import Step
 from worker.feeds.declaration import Feed
 from worker.feeds.planner import Planner
 from worker.feeds.runs import APPLIED, APPLYING, Run
@@ -46,9 +48,14 @@ class Feeds:
 
     # ----------------------------------------------------------------------------------------------- planning
 
-    def plan_file(self, source: str, path: Path, *, by: str | None, advance: Advance = lambda _: None) -> Run:
-        """Plan a file of a source. Nothing is changed, no mail is sent."""
-        return self._planner(source, "file", by, path.name, advance).file(path)
+    def plan_file(
+        self, source: str, path: Path, *, by: str | None, delta: bool = False, advance: Advance = lambda _: None
+    ) -> Run:
+        """Plan a file of a source. Nothing is changed, no mail is sent.
+
+        `delta`: some records of a feed of full files, such as corrected ones; whoever is not in it is not missing.
+        """
+        return self._planner(source, "file", by, path.name, delta=delta, advance=advance).file(path)
 
     def plan_messages(self, source: str, *, by: str | None = None) -> Run | None:
         """Plan the messages of a source that no applied plan has taken; None when there are none."""
@@ -78,13 +85,36 @@ class Feeds:
             return None
         return self._planner(source, "scan", by).people(due, [one for one in came if one not in due])
 
+    def find_drift(self, source: str) -> drift.Search:
+        """Compare what was accepted with the directory; changes nothing. Going through it gives the differences."""
+        return drift.find(self.database, self.settings, self.feed(source), self.clock)
+
+    def plan_drift(self, source: str, *, by: str | None, advance: Advance = lambda _: None) -> Run:
+        """Plan what brings the directory back to what was accepted. What people closed by hand stays, as a case."""
+        planner = self._planner(source, "drift", by, None, advance)
+
+        def decided() -> Iterator[list[tuple[dict[str, Any], Step | None]]]:
+            for page in self.find_drift(source).pages():
+                self._ask(source, mending.questions(page))
+                yield [(mending.line_of(one), one.step) for one in page]
+
+        return planner.decided(decided())
+
+    def _ask(self, source: str, questions: Sequence[Mapping[str, Any]]) -> None:
+        if questions:
+            self.database.transact(
+                lambda conn: cases.open_cases(Scope(conn, self.clock(), self.settings), source, questions)
+            )
+
     def _planner(
-        self, source: str, origin: str, by: str | None, name: str | None = None, advance: Advance = lambda _: None
+        self, source: str, origin: str, by: str | None, name: str | None = None, *, delta: bool = False,
+        advance: Advance = lambda _: None,
     ) -> Planner:
         feed = self.feed(source)
         self.catch_up(source)
         return Planner(
-            self.database, self.settings, feed, self.clock, origin=origin, by=by, input_name=name, advance=advance
+            self.database, self.settings, feed, self.clock, origin=origin, by=by, input_name=name, delta=delta,
+            advance=advance,
         )
 
     # ----------------------------------------------------------------------------------------------- applying
@@ -107,7 +137,7 @@ class Feeds:
         feed = self.feed(run.source)
         with self.database.read() as conn:
             apply.verify(conn, run)
-        run = self.database.transact(lambda conn: apply.decide(conn, run, feed, self.clock()))
+        run = self.database.transact(lambda conn: apply.decide(conn, run, self.clock()))
         return self._carry(run, feed, advance)
 
     def _carry(self, run: Run, feed: Feed, advance: Advance = lambda _: None) -> Run:

@@ -1,33 +1,31 @@
-"""Drift: where the directory is not what was accepted, who changed it by hand, and what would bring it back."""
+"""Drift: where the directory is not what was accepted, and who changed it by hand."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, or_, select
+from sqlalchemy import Connection, select
 
-from worker.bulk import among, rows_as_table, select_by
+from worker.bulk import select_by
 from worker.database import Database
 from worker.feed_tables import feed_person
 from worker.feeds import cases, directory_facts, persons
+from worker.feeds.as_found import LEAVING, groups_of_others, in_lines, memberships, unfinished
 from worker.feeds.as_stored import as_said, declares
 from worker.feeds.changed_by import Trail, groups_given
 from worker.feeds.compare import Account, Applied, Step, Wanted, applied_from, compare
 from worker.feeds.decisions import ANY_SOURCE, label, without
 from worker.feeds.declaration import Feed
 from worker.feeds.phases import Desired
-from worker.jobs import REGISTRY, NameKind, fold
+from worker.jobs import NameKind, fold
 from worker.lines import digest_of
 from worker.settings import Settings
-from worker.tables import alias, groups, job, membership, tombstone, users
+from worker.tables import groups, tombstone, users
 
 # People looked at in one transaction for reading: a few megabytes, whatever the size of the source.
 PAGE = 1_000
-# Jobs that wait for a group or a manager who is not there yet; what they will do is no drift.
-LOOKING_AGAIN = ("transfer_user", "update_user")
 OPEN = ("active",)
-CLOSED = ("prehire", "leave", "left")
 # The case that is opened for somebody whose account was closed by hand.
 BY_HAND = "disabled_by_hand"
 
@@ -108,7 +106,7 @@ class Search:
             last = rows[-1].external_id
 
 
-def _accepted(conn: Connection, source: str, last: str | None) -> Sequence[Row[Any]]:
+def _accepted(conn: Connection, source: str, last: str | None) -> Sequence[Any]:
     table = feed_person.c
     statement = select(table.external_id, table.account, table.username, table.applied, table.fields, table.run)
     statement = statement.where(table.source == source).order_by(table.external_id).limit(PAGE)
@@ -118,7 +116,7 @@ def _accepted(conn: Connection, source: str, last: str | None) -> Sequence[Row[A
 class _Page:
     """A thousand people and what the directory holds of them: a constant number of statements."""
 
-    def __init__(self, conn: Connection, search: Search, rows: Sequence[Row[Any]]) -> None:
+    def __init__(self, conn: Connection, search: Search, rows: Sequence[Any]) -> None:
         self.conn, self.feed, self.settings = conn, search.feed, search.settings
         self.now = search.clock()
         self.calm = _without_notices(search.feed)
@@ -130,13 +128,13 @@ class _Page:
     def _read(self) -> None:
         """Jobs first, people last: whoever was changed by a plan in between shows in one of them."""
         conn, rows = self.conn, self.rows
-        busy = self._in_lines(_unfinished(self.now))
-        self.leavings = self._in_lines(and_(job.c.kind == "offboard_user", job.c.state == "scheduled"))
+        busy = in_lines(conn, self.settings, rows, unfinished(self.now))
+        self.leavings = in_lines(conn, self.settings, rows, LEAVING)
         found = select_by(conn, users.c.external_id, {row.account for row in rows}, users)
         self.users = {user.external_id: user for user in found}
         self.strays = self._under_their_names()
         known = [user.id for user in (*self.users.values(), *self.strays.values())]
-        self.member = _memberships(conn, known)
+        self.member = memberships(conn, known)
         self.managers = self._managers()
         self.names = self._usernames()
         self._authorise()
@@ -150,26 +148,7 @@ class _Page:
         self.rows = [row for row in rows if row.external_id not in busy and row.external_id not in moved]
         self.compared = len(self.rows)
 
-    def _in_lines(self, which: Any) -> dict[str, datetime]:
-        """Return, by person, the earliest time of such jobs in the person's line."""
-        digests = {digest_of(self.settings, NameKind.EXTERNAL_ID, row.account): row.external_id for row in self.rows}
-        digests |= {digest_of(self.settings, NameKind.USERNAME, row.username): row.external_id for row in self.rows if row.username}
-        if not digests:
-            return {}
-        found: dict[str, datetime] = {}
-        given = rows_as_table(self.conn, [alias.c.digest], [{"digest": one} for one in sorted(digests)])
-        statement = (
-            select(alias.c.digest, job.c.run_at)
-            .join(given, given.c.digest == alias.c.digest)
-            .join(job, job.c.subject == alias.c.subject)
-            .where(job.c.finished_at.is_(None), which)
-        )
-        for row in self.conn.execute(statement):
-            one = digests[row.digest]
-            found[one] = min(row.run_at, found.get(one, row.run_at))
-        return found
-
-    def _under_their_names(self) -> dict[str, Row[Any]]:
+    def _under_their_names(self) -> dict[str, Any]:
         """Return, by person, accounts that have the person's username but another external id, or none."""
         missing = {fold(row.username): row.external_id for row in self.rows if row.username and row.account not in self.users}
         found = select_by(self.conn, users.c.username_folded, missing, users) if missing else []
@@ -246,10 +225,10 @@ class _Page:
             row.account: user.id for row in self.rows
             if (user := self.users.get(row.account)) and self._too_many(row, user)
         }  # fmt: skip
-        self.elsewhere = _groups_of_others(self.conn, self.feed.name, extra)
+        self.elsewhere = groups_of_others(self.conn, self.feed.name, extra)
         self.given = groups_given(self.conn, self.feed.job_source, set(extra.values()))
 
-    def _too_many(self, row: Row[Any], user: Row[Any]) -> dict[str, str]:
+    def _too_many(self, row: Any, user: Any) -> dict[str, str]:
         """The groups that a rule put the person into and that are not wanted: compared form -> name."""
         applied = self.wanted[row.external_id]
         if applied.desired.phase not in ("prehire", "active", "leave"):
@@ -258,7 +237,7 @@ class _Page:
         mine = self.member.get(user.id, {})
         return {folded: name for folded, (name, origin) in mine.items() if origin == "rule" and folded not in wanted}
 
-    def _missing(self, row: Row[Any]) -> Astray | None:
+    def _missing(self, row: Any) -> Astray | None:
         desired = self.wanted[row.external_id].desired
         if desired.phase == "left":
             return None
@@ -279,38 +258,38 @@ class _Page:
         step = compare(self.calm, account, None, known, self.now, manager=self._ref(desired))
         return Astray(row.external_id, name, [drift], step)
 
-    def _somebody_elses(self, user: Row[Any]) -> bool:
+    def _somebody_elses(self, user: Any) -> bool:
         if user.external_id is None:
             return False
         statement = select(feed_person.c.source).where(feed_person.c.account == user.external_id).limit(1)
         return self.conn.execute(statement).first() is not None
 
-    def _compared(self, row: Row[Any], user: Row[Any]) -> Astray | None:
+    def _compared(self, row: Any, user: Any) -> Astray | None:
         applied, name = self.wanted[row.external_id], label(row.fields)
         desired = applied.desired
         unnamed = user.external_id != row.account
         account = Account(row.account, user.username, unnamed=unnamed)
-        facts = (row.external_id, row.account, user.username, name)
-        drifts = [Drift(*facts, "external_id", row.account, user.external_id)] if unnamed else []
+        base = Drift(row.external_id, row.account, user.username, name, "", None, None)
+        drifts = [replace(base, what="external_id", should_be=row.account, found=user.external_id)] if unnamed else []
         shut = self.by_hand.get(row.external_id)
         if unnamed and desired.phase in OPEN and (user.locked_at or not user.is_active):
             shut = f"the account {user.username} has lost its external id, and is closed"
         if shut is not None and (user.locked_at is not None or row.external_id not in self.allowed):
             found = "locked" if user.locked_at is not None else "inactive"
-            drifts.append(Drift(*facts, "access", "active", found, left=shut))
+            drifts.append(replace(base, what="access", should_be="active", found=found, left=shut))
             return Astray(row.external_id, name, drifts, None, BY_HAND)
         phase = _phase(desired, user)
         if phase == "left":
             return None
-        access = [Drift(*facts, "access", "active" if desired.phase in OPEN else "inactive",
-                        "active" if user.is_active else "inactive")] if phase != desired.phase else []  # fmt: skip
+        states = ("active", "inactive") if desired.phase in OPEN else ("inactive", "active")
+        access = [replace(base, what="access", should_be=states[0], found=states[1])] if phase != desired.phase else []
         if desired.phase == "left":
             before = Applied(replace(desired, phase="active", leaves_at=None))
             return Astray(row.external_id, name, drifts + access, compare(self.calm, account, before, desired, self.now, manager=None))
         after = replace(desired, groups=self._known_groups(desired), manager=desired.manager if self._ref(desired) else None)
         before = Applied(self._as_found(row, user, after, phase))
         step = compare(self.calm, account, before, after, self.now, manager=self._ref(after)) or Step("mover", None)
-        drifts += access + self._differences(row, facts, desired, step)
+        drifts += access + self._differences(base, desired, step)
         if not drifts:
             return None
         if unnamed:
@@ -320,7 +299,7 @@ class _Page:
             _close_until_the_first_day(account, step, desired)
         return Astray(row.external_id, name, drifts, step if step.jobs else None)
 
-    def _as_found(self, row: Row[Any], user: Row[Any], after: Desired, phase: Any) -> Desired:
+    def _as_found(self, row: Any, user: Any, after: Desired, phase: Any) -> Desired:
         """The person as the directory has them, in the words of what is desired: comparing the two gives the jobs."""
         fields: dict[str, Any] = {}
         for name, value in after.fields.items():
@@ -345,7 +324,7 @@ class _Page:
             leaves_at = self.leavings.get(row.external_id)
         return replace(after, phase=phase, fields=fields, groups=held, manager=manager, leaves_at=leaves_at)
 
-    def _cleared(self, row: Row[Any]) -> bool:
+    def _cleared(self, row: Any) -> bool:
         """Whether the source says that there is no manager."""
         said = "manager" in row.fields and row.fields["manager"] is None
         return said and "manager" not in self.dropped.get(row.external_id, ())
@@ -358,19 +337,17 @@ class _Page:
             return None
         return {"external_id": self.manager_accounts[desired.manager]}
 
-    def _differences(self, row: Row[Any], facts: tuple[Any, ...], desired: Desired, step: Step) -> list[Drift]:
-        found = []
-        for name, (is_so, should) in step.changes.items():
-            if is_so != should:
-                what = "leaving" if name == "leaves_at" else name
-                found.append(Drift(*facts, what, _text(should), _text(is_so)))
-        found += [Drift(*facts, f"group {name}", "member", None) for name in sorted(step.added)]
-        found += [Drift(*facts, f"group {name}", None, "member") for name in sorted(step.removed)]
-        found += [
-            Drift(*facts, f"group {name}", "member", None, left="there is no such group")
+    def _differences(self, base: Drift, desired: Desired, step: Step) -> list[Drift]:
+        found = [
+            replace(base, what="leaving" if name == "leaves_at" else name, should_be=_text(should), found=_text(is_so))
+            for name, (is_so, should) in step.changes.items() if is_so != should
+        ]  # fmt: skip
+        found += [replace(base, what=f"group {name}", should_be="member") for name in sorted(step.added)]
+        found += [replace(base, what=f"group {name}", found="member") for name in sorted(step.removed)]
+        return found + [
+            replace(base, what=f"group {name}", should_be="member", left="there is no such group")
             for name in sorted(desired.groups) if fold(name) not in self.there
         ]  # fmt: skip
-        return found
 
     # -------------------------------------------------------------------------------------- who it was
 
@@ -387,18 +364,22 @@ class _Page:
         return found
 
 
-def _told(drift: Drift, trail: Trail, user_id: str | None, user: Row[Any] | None) -> Drift:
+def _told(drift: Drift, trail: Trail, user_id: str | None, user: Any | None) -> Drift:
     if drift.found == "locked" and user is not None:
         return replace(drift, by=user.lock_owner, at=user.locked_at, why=user.lock_reason)
     event = trail.latest(user_id, drift.what, drift.found) if user_id else None
     return drift if event is None else replace(drift, by=event.actor, at=event.at, why=event.why)
 
 
-def _phase(desired: Desired, user: Row[Any]) -> str:
+def _phase(desired: Desired, user: Any) -> str:
     """The phase that the account looks like."""
     if user.is_active:
         return "active"
     return "leave" if desired.phase in OPEN else desired.phase
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else value.isoformat() if isinstance(value, (date, datetime)) else str(value)
 
 
 def _close_until_the_first_day(account: Account, step: Step, desired: Desired) -> None:
@@ -414,77 +395,3 @@ def _without_notices(feed: Feed) -> Feed:
     movers = feed.movers.model_copy(update={"grace_days": 0, "notify_managers": False})
     leavers = feed.leavers.model_copy(update={"notify_managers": False})
     return feed.model_copy(update={"movers": movers, "leavers": leavers})
-
-
-def _unfinished(now: datetime) -> Any:
-    """Jobs whose effect on the directory is still to come, of itself and soon."""
-    mails = [kind.name for kind in REGISTRY if kind.shape == "edge"]
-    soon = and_(job.c.state == "scheduled", or_(job.c.run_at <= now, job.c.kind.in_(LOOKING_AGAIN)))
-    return and_(job.c.kind.not_in(mails), or_(job.c.state.in_(["queued", "waiting", "held"]), soon))
-
-
-def _memberships(conn: Connection, ids: Collection[str]) -> dict[str, dict[str, tuple[str, str]]]:
-    """Return the groups that these users are in themselves: user -> compared form -> (name, origin)."""
-    found: dict[str, dict[str, tuple[str, str]]] = {}
-    if ids:
-        statement = (
-            select(membership.c.user_id, groups.c.name, groups.c.name_folded, membership.c.origin)
-            .join(groups, groups.c.id == membership.c.group_id)
-            .where(among(conn, membership.c.user_id, sorted(ids)))
-        )
-        for row in conn.execute(statement):
-            found.setdefault(row.user_id, {})[row.name_folded] = (row.name, row.origin)
-    return found
-
-
-def _groups_of_others(conn: Connection, source: str, accounts: Collection[str]) -> dict[str, set[str]]:
-    """Return the groups, in compared form, that other sources want for these accounts."""
-    rows = select_by(
-        conn, feed_person.c.account, accounts, feed_person.c.account, feed_person.c.applied,
-        where=[feed_person.c.source != source, feed_person.c.applied.is_not(None)],
-    )  # fmt: skip
-    found: dict[str, set[str]] = {}
-    for row in rows:
-        names = (*row.applied.get("groups", ()), *row.applied.get("grace", ()))
-        found.setdefault(row.account, set()).update(fold(name) for name in names)
-    return found
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None else value.isoformat() if isinstance(value, (date, datetime)) else str(value)
-
-
-# ------------------------------------------------------------------------------------------------------- repair
-
-
-def line_of(one: Astray) -> dict[str, Any]:
-    """Return the line of a plan that brings somebody back, or says why that is left to people."""
-    step = one.step
-    closed = one.code == BY_HAND and all(drift.found != "locked" for drift in one.drifts)
-    line: dict[str, Any] = {
-        "external_id": one.external_id, "label": one.label, "place": None,
-        "action": step.action if step else "case" if closed else "noted", "code": one.code, "text": said(one.drifts),
-        "changes": None, "groups": None, "jobs": None, "person": None, "undo": None, "raw": None,
-    }  # fmt: skip
-    if step is not None:
-        changes = {name: [before, after] for name, (before, after) in step.changes.items()}
-        moved = {name: found for name, found in (("added", step.added), ("removed", step.removed)) if found}
-        line |= {"changes": changes or None, "groups": moved or None, "jobs": [job.as_json() for job in step.jobs]}
-    return line
-
-
-def said(drifts: Sequence[Drift]) -> str:
-    """Say in a sentence what differs and who did it."""
-    parts = []
-    for drift in drifts:
-        part = f"{drift.what} is {drift.found or 'nothing'}, accepted was {drift.should_be or 'nothing'}"
-        if drift.by:
-            part += f" (changed by {drift.by}" + (f" on {drift.at:%Y-%m-%d})" if drift.at else ")")
-        parts.append(part + (f"; left as it is: {drift.left}" if drift.left else ""))
-    return "; ".join(parts)
-
-
-def questions(found: Sequence[Astray]) -> list[dict[str, Any]]:
-    """Return the cases to open: whose account was closed by hand, which only a person may undo."""
-    lines = [line_of(one) for one in found if one.step is None and one.code == BY_HAND]
-    return [line for line in lines if line["action"] == "case"]

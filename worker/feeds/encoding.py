@@ -68,7 +68,8 @@ def survey(file: BinaryIO, name: str, declared: str | None) -> Survey:
     if encoding:
         if not (strict and _decodes(decoder, b"", final=True)):
             why = "the feed declares" if declared else "its byte-order mark says"
-            raise _flawed(file, name, encoding, len(mark), f"{why} {encoding}. Correct the file, or declare its encoding")
+            raise _flawed(file, name, encoding, len(mark), f"{why} {encoding}. It was cut off or damaged: fetch it again, "
+                                                               "or declare its encoding")  # fmt: skip
     else:
         bad += len(decoder.getstate()[0])
         encoding, known_by = _guessed(file, name, good, bad)

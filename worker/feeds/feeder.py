@@ -6,10 +6,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from sqlalchemy import Connection
+
 from worker.database import Busy, Unreachable
-from worker.feeds import apply, inbox, persons, runs
+from worker.feeds import apply, inbox, persons, runs, upkeep
 from worker.feeds.desk import Feeds
 from worker.feeds.runs import Run
+from worker.scope import Scope
 
 if TYPE_CHECKING:
     from worker.feeds.watch import Watcher
@@ -22,6 +25,7 @@ ROUND_SECONDS = 2.0
 SETTLE_SECONDS = 10.0
 # How often the end of the scanned window is noted when nothing was due: a write a minute.
 SCAN_NOTED = timedelta(minutes=1)
+TIDY_EVERY = timedelta(hours=1)
 # Another process's plan of messages or due dates takes seconds; one as old as this was left by a crash.
 PLANNING_LIFE = timedelta(minutes=2)
 # Due dates whose plan was held are planned anew after this long, with what became due meanwhile.
@@ -36,11 +40,12 @@ class Feeder:
         self.feeds = feeds
         self.watcher = watcher
         self._settled = 0.0
+        self._tidied = feeds.clock() - TIDY_EVERY
         self._scanned: dict[str, datetime] = {}
 
     def pass_once(self) -> None:
         """Do what there is to do. A database that is busy or away is met again in the next round."""
-        for step in (self.settle, self.take_messages, self.scan, self.take_files):
+        for step in (self.settle, self.take_messages, self.scan, self.take_files, self.tidy):
             try:
                 step()
             except (Busy, Unreachable) as problem:
@@ -77,6 +82,21 @@ class Feeder:
         """Take files out of the watched folder."""
         if self.watcher is not None:
             self.watcher.pass_once()
+
+    def tidy(self) -> None:
+        """Put aside and prune what is too old."""
+        now = self.feeds.clock()
+        if now - self._tidied < TIDY_EVERY:
+            return
+        self._tidied = now
+
+        def work(conn: Connection) -> int:
+            scope = Scope(conn, now, self.feeds.settings)
+            upkeep.expire(scope)
+            return upkeep.prune(scope)
+
+        while self.feeds.database.transact(work):
+            pass
 
     def _apply(self, run: Run | None) -> None:
         if run is None:

@@ -42,6 +42,8 @@ class Lines:
                 self._end = [line]
             else:
                 self._end.append(line)
+        if self._reading.failed_rows:
+            yield from self._end
 
     def check_trailer(self) -> None:
         """Compare the trailer with the number of records. Raises Unreadable: the file was cut, or belongs to another."""

@@ -91,8 +91,13 @@ class Mapper:
         short = len(text) <= LONGEST_REMEMBERED
         return self._id_at("external_id", value, short), self._digest(text), self._id_at("manager", value, short)
 
-    def read(self, value: Sequence[str] | Mapping[str, Any], text: str, place: int) -> Statement | Refusal:
-        """Return what a whole record says; or why it was not taken, with everything that is wrong with it."""
+    def read(
+        self, value: Sequence[str] | Mapping[str, Any], text: str, place: int, arrived: datetime | None = None
+    ) -> Statement | Refusal:
+        """Return what a whole record says; or why it was not taken, with everything that is wrong with it.
+
+        `arrived`: when this very record came, where they did not all come at once.
+        """
         found: dict[str, Any] = {}
         flaws: Flaws = []
         for field, label, fetch, read in self._quick if len(text) <= LONGEST_REMEMBERED else self._sparing:
@@ -119,7 +124,8 @@ class Mapper:
             return self._refusal(value, text, place, flaws)
         if self._all_active:
             found["status"] = "active"
-        return Statement(external_id, place, self._stamp(found), found, self._digest(text), self.kept(value, text))
+        stamp = self._stamp(found, self._arrived if arrived is None else values.microseconds(arrived))
+        return Statement(external_id, place, stamp, found, self._digest(text), self.kept(value, text))
 
     def kept(self, value: Sequence[str] | Mapping[str, Any], text: str) -> str:
         """Return the text of a record to keep: as it came, but with the cells of columns that look like secrets emptied."""
@@ -205,12 +211,12 @@ class Mapper:
             says = f"is, all together, more than the {LARGEST_BYTES // 1024} KiB that free attributes may take. Map fewer of them."
             flaws.append((labels, Flaw("too_long", says)))
 
-    def _stamp(self, found: dict[str, Any]) -> Stamp:
+    def _stamp(self, found: dict[str, Any], arrived: int) -> Stamp:
         """Take out of the fields what says how new they are."""
         order, modified = found.pop("sequence", None), found.pop("modified", None)
         day = found.pop("effective_on", None)
         if order is None:
-            order = self._arrived if modified is None else modified
+            order = arrived if modified is None else modified
         if day is None:
             return (modified or 0) if self._dated else 0, order
         zone = found.get("zone")

@@ -83,8 +83,7 @@ class _Objects:
 
     def __init__(self, feed: Feed, reading: Reading) -> None:
         self._feed, self._reading, self._decoder = feed, reading, Decoder()
-        columns = {name for take in feed.columns.values() for name in (take.column, *take.columns)}
-        self._ignore_errors = not set(ERRORS) & columns
+        self._ignore_errors = not declares_errors(feed)
         take = feed.columns.get("external_id")
         self._find_id: Callable[[Any], Any] = finder(take.column) if take and take.column else lambda _: MISSING
         self._bulk_ids: set[str] = set()
@@ -160,7 +159,8 @@ class ObjectLines(_Objects):
             else:
                 if end == len(text):
                     return self._record(place, value, flaw)
-                code, problem = "bad_json", f"More follows after the record at column {end + 1}. Send one object a line."
+                at = len(text) - len(text[end:].lstrip()) + 1
+                code, problem = "bad_json", f"More follows after the record at column {at}. Send one object a line."
         self._reading.records += 1
         self._reading.refused += 1
         return Refusal("", place, code, problem, dump(text))
@@ -314,13 +314,18 @@ class ObjectList(_Objects):
         return Unreadable(f"{self._reading.file}, line {line}, column {column}: {why}. Nothing was taken.")
 
 
-def is_failed_rows(sample: str) -> bool:
+def is_failed_rows(feed: Feed, sample: str) -> bool:
     """Whether a text begins as a failed-rows file made of JSON does: one object a line, with what was wrong with it."""
     try:
         first = json.loads(sample.lstrip("\ufeff").split("\n", 1)[0])
     except (ValueError, RecursionError):
         return False
-    return isinstance(first, dict) and all(name in first for name in ERRORS)
+    return isinstance(first, dict) and all(name in first for name in ERRORS) and not declares_errors(feed)
+
+
+def declares_errors(feed: Feed) -> bool:
+    """Whether the feed has columns of its own that are called as those of a failed-rows file."""
+    return any(name in ERRORS for take in feed.columns.values() for name in (take.column, *take.columns))
 
 
 def restored(feed: Feed, text: str) -> Any:

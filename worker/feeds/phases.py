@@ -14,8 +14,10 @@ from worker.feeds.rules import birthright, filled
 Phase = Literal["none", "prehire", "active", "leave", "left"]
 
 LEAVING = frozenset({"terminated", "retired", "deceased"})
-# HR systems write 9999-12-31 for "no end"; nothing that far ahead is a plan.
-LATEST_YEAR = 2100
+# HR systems write 9999-12-31 for "no end"; nothing from this year on is a plan, and no job takes a later one.
+NO_PLAN_FROM = 2100
+# Earlier days count as this one: before it there were no time zones to speak of.
+_EARLIEST = date(1900, 1, 1)
 # Whoever started longer ago than this was simply not known here before: the first file of an old company is not late.
 LATE_START = timedelta(days=90)
 
@@ -186,13 +188,9 @@ def _begins(day: str | None, zone: ZoneInfo, days: int = 0) -> datetime | None:
     if not day:
         return None
     found = date.fromisoformat(day)
-    if found.year > LATEST_YEAR:
+    if found.year >= NO_PLAN_FROM:
         return None
     return day_begins(max(found, _EARLIEST) + timedelta(days), zone).astimezone(UTC)
-
-
-# Before this day there were no time zones to speak of, and the calendar of computers begins not long before it.
-_EARLIEST = date(1900, 1, 1)
 
 
 def _held(feed: Feed, fields: Mapping[str, Any]) -> dict[str, Any]:

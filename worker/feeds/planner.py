@@ -14,6 +14,7 @@ from worker.database import Database
 from worker.feed_tables import feed_action, feed_run, feed_source
 from worker.feeds import brakes, correlate, persons, runs
 from worker.feeds.claims import Refusal, Statement
+from worker.feeds.compare import Step
 from worker.feeds.decisions import Decider, Line, Tally, refused, warning
 from worker.feeds.declaration import Feed
 from worker.feeds.mapping import Mapper
@@ -38,12 +39,13 @@ class Planner:
 
     def __init__(
         self, database: Database, settings: Settings, feed: Feed, clock: Callable[[], datetime], *, origin: str,
-        by: str | None, input_name: str | None = None, advance: Advance = lambda _: None,
+        by: str | None, input_name: str | None = None, delta: bool = False, advance: Advance = lambda _: None,
     ) -> None:
-        """Open the run. `advance` hears how many records were dealt with."""
+        """Open the run. `delta`: a part of a full file, in which absence means nothing. `advance` hears of records."""
         self.database, self.settings, self.feed = database, settings, feed
         self.now = clock()
         self.clock = clock
+        self.full = feed.mode == "full" and not delta
         self.run_id = new_id()
         self.advance = advance
         self.chunk = CHUNK if database.on_postgresql else CHUNK_SQLITE
@@ -87,8 +89,8 @@ class Planner:
             absent = self._walk(mapper, spool)
             self._decide_chosen(mapper, spool)
             self._decide_missing(absent)
-            reading = source.reading.as_json()
-        held = brakes.shrunken(self.feed, reading["records"], self.last_rows)
+            reading = source.reading.as_json() | {"full": self.full}
+        held = brakes.shrunken(self.feed, reading["records"], self.last_rows) if self.full else None
         return self._finish(reading, [held] if held else [])
 
     def statements(self, given: Iterable[Statement | Refusal]) -> runs.Run:
@@ -108,6 +110,16 @@ class Planner:
     def people(self, due: Collection[str], again: Collection[str] = ()) -> runs.Run:
         """Plan what time, a manager who came, or a repair brings, without a word from the source."""
         self._decide({}, due=due, again=again)
+        return self._finish({}, [])
+
+    def decided(self, found: Iterable[Sequence[tuple[Line, Step | None]]]) -> runs.Run:
+        """Plan lines that were decided by looking at the directory alone, each with what it does, if anything."""
+        for part in found:
+            self._store([line for line, _ in part])
+            for _, step in part:
+                if step is not None:
+                    self.tally.add(step, found=False)
+            self.advance(len(part))
         return self._finish({}, [])
 
     # ------------------------------------------------------------------------------------------------- stages
@@ -180,7 +192,7 @@ class Planner:
         return absent
 
     def _miss(self, known: persons.Known, absent: list[str]) -> None:
-        if self.feed.mode == "full" and self.feed.absent.files and known.phase in persons.PRESENT:
+        if self.full and self.feed.absent.files and known.phase in persons.PRESENT:
             absent.append(known.external_id)
 
     def _doubled(self, mapper: Mapper, spool: Spool, external_id: str, places: Sequence[int]) -> Iterator[Line]:

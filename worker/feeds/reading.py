@@ -38,7 +38,8 @@ class Input:
         self._records: Table | ObjectLines | ObjectList
         if feed.form == "csv":
             self._records = Table(feed, text, begin, self.reading)
-        elif feed.form in {"ndjson", "messages"} or is_failed_rows(begin):
+        elif feed.form in {"ndjson", "messages"} or is_failed_rows(feed, begin):
+            self.reading.failed_rows = is_failed_rows(feed, begin)
             self._records = ObjectLines(feed, text, self.reading)
         else:
             self._records = ObjectList(feed, text, self.reading)

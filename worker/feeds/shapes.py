@@ -181,7 +181,7 @@ def read_scim(record: Any, bulk_ids: set[str]) -> ScimPerson:
 
 
 def _person(user: Mapping[str, Any], odd: list[str]) -> ScimPerson:
-    value = _spelt(user, (*ATTRIBUTES, ENTERPRISE, CORE), odd)
+    value = _spelt(_own(user), (*ATTRIBUTES, ENTERPRISE, CORE), odd)
     core = value.pop(CORE, None)
     if isinstance(core, Mapping):
         value = _spelt(core, ATTRIBUTES, odd) | value
@@ -204,6 +204,11 @@ def _person(user: Mapping[str, Any], odd: list[str]) -> ScimPerson:
         if found is not MISSING:
             value[name] = found
     return ScimPerson(value, tuple(odd))
+
+
+def _own(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an object without names that begin with $: those are ours, and nobody else's word."""
+    return {name: value for name, value in given.items() if not name.startswith("$")}
 
 
 def _spelt(given: Mapping[str, Any], names: Sequence[str], odd: list[str]) -> dict[str, Any]:
@@ -292,7 +297,7 @@ def read_message(raw: str | bytes) -> Message:
         implied[OCCURRED_AT] = occurred_at.isoformat()
     source = given.get("source")
     return Message(
-        id=_message_id(given.get("id")), type=str(kind), occurred_at=occurred_at, person={**person, **implied},
+        id=_message_id(given.get("id")), type=str(kind), occurred_at=occurred_at, person=_own(person) | implied,
         source=source if isinstance(source, str) else None,
     )  # fmt: skip
 

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -87,7 +86,7 @@ def test_rows_that_could_not_be_taken_apart_come_back_and_are_refused_again(tmp_
 def test_a_corrected_row_is_taken_wherever_the_two_columns_were_moved(tmp_path: Path) -> None:
     path = tmp_path / "corrected.csv"
     path.write_text("WorkerID,error_text,Last,error_code\nE1,gone,Smith,\n")
-    records, reading = read(feed(complete={"trailer": r"END (?P<rows>\d+)"}), path) if False else read(feed(), path)
+    records, reading = read(feed(), path)
     assert [one.value for one in records if isinstance(one, Raw)] == [["E1", "Smith"]]
     assert reading.failed_rows
 
@@ -99,6 +98,10 @@ def test_it_needs_no_trailer_since_it_is_only_a_part(tmp_path: Path) -> None:
     again, reading = returned(declared, path)
     assert [one.value for one in again if isinstance(one, Raw)] == [["E1", "A"], ["E2", "B"]]
     assert reading.failed_rows
+    lines = tmp_path / "hr.ndjson"
+    lines.write_text('{"WorkerID": "E1"}\nEND,1\n')
+    again, reading = returned(feed("ndjson", complete={"trailer": r"END,(?P<rows>\d+)"}), lines)
+    assert [one.value for one in again if isinstance(one, Raw)] == [{"WorkerID": "E1"}]
 
 
 def test_columns_of_these_names_that_the_feed_declares_are_read(tmp_path: Path) -> None:
@@ -195,7 +198,7 @@ def test_a_path_holds_the_whole_file_or_what_was_there_before(tmp_path: Path) ->
     with pytest.raises(OSError, match="the disk is full"):
         write_failed_rows(feed(), reading.as_json(), rows(fail), target)
     assert target.read_text() == "before"
-    assert sorted(os.listdir(tmp_path)) == ["failed.csv", "hr.csv"]
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["failed.csv", "hr.csv"]
     assert write_failed_rows(feed(), reading.as_json(), rows(lambda: None), target) == 1
     assert target.read_text().splitlines()[1:] == ['"bad_date","x","E1"']
     assert stat.S_IMODE(target.stat().st_mode) == 0o600

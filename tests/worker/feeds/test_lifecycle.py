@@ -220,7 +220,7 @@ def test_absence_has_to_be_seen_three_times_and_is_taken_back(hr: HR) -> None:
     assert hr.states()["ann.archer"] == "active"
     run = hr.apply([bob])
     [line] = hr.lines(run)
-    assert (line["action"], line["text"]) == ("leaver", "no longer in the files")
+    assert (line["action"], line["text"]) == ("leaver", "leaves, missing from 3 full files in a row")
     assert line["jobs"][0]["payload"]["keep_access"] == "P30D"
     assert hr.states() == {"ann.archer": "closed", "bob.brewer": "active"}
     run = hr.apply([ANN, bob])

@@ -90,6 +90,8 @@ def test_who_is_to_start_on_an_unknown_day_waits_for_it() -> None:
         ({"status": "prehire", "start_date": "2027-01-01", "last_day": "2026-11-22"}, "left", midnight("2026-11-23"),
          "last day of work"),
         ({"status": "active", "last_day": "9999-12-31"}, "active", None, None),
+        ({"status": "active", "last_day": "2100-12-31"}, "active", None, None),
+        ({"status": "active", "last_day": "0001-01-01"}, "left", midnight("1900-01-02"), "last day of work"),
         ({"status": "rescinded", "last_day": "2027-01-01", "start_date": "2026-12-01"}, "left", None, "rescinded"),
     ],
 )  # fmt: skip

@@ -4,7 +4,6 @@ import csv
 import hashlib
 import io
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -95,7 +94,7 @@ def test_what_is_not_in_the_declared_encoding_is_refused_with_line_and_byte(tmp_
 
 def test_bytes_that_are_neither_utf8_nor_cp1252_are_refused(tmp_path: Path) -> None:
     told = refusal(tmp_path, HEADER.encode() + b"E1,J\xf6rg,M\x81\n")
-    assert told.startswith("hr.csv, line 2: byte 29 of the file is not cp1252")
+    assert told.startswith("hr.csv, line 2: byte 30 of the file is not cp1252")
 
 
 def test_utf8_damaged_in_one_place_is_not_read_as_cp1252(tmp_path: Path) -> None:
@@ -115,10 +114,10 @@ def test_a_byte_order_mark_of_another_encoding_than_declared_is_refused(tmp_path
 
 
 def test_characters_at_the_seams_of_the_pieces_are_read(tmp_path: Path) -> None:
-    rows = "".join(f"E{number},Jörg😀,Müller\n" for number in range(60_000))
-    for shift in ("", "x"):
-        found = cells(tmp_path, (f"WorkerID,First,Last,{shift}\n" + rows).encode())
-        assert len(found) == 0 if shift == "never" else len(found) in {0, 60_000}
+    rows = [[f"E{number}", "Jörg😀", "Müller"] for number in range(30_000)]
+    text = HEADER + "".join(",".join(row) + "\n" for row in rows)
+    for shift in range(4):
+        assert cells(tmp_path, (" " * shift + text).encode()) == rows
 
 
 def test_an_unknown_encoding_is_named(tmp_path: Path) -> None:
@@ -298,7 +297,7 @@ def test_the_last_row_is_given_only_when_the_file_is_known_to_go_on(tmp_path: Pa
     """Without its trailer the last line of a file cut off may be half a row."""
     path = tmp_path / "hr.csv"
     path.write_text(f"{HEADER}E1,A,B\nE2,A,Bro")
-    seen = []
+    seen: list[Raw | Refusal] = []
     with open_input(feed(complete={"trailer": r"END,(?P<rows>\d+)"}), path) as source, pytest.raises(Unreadable):
         seen.extend(source)
     assert [one.place for one in seen] == [2]
@@ -317,12 +316,10 @@ def test_cut_at_sixty_percent_is_never_taken_for_whole(tmp_path: Path, trailer: 
 def test_a_file_that_is_written_to_meanwhile_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "hr.csv"
     path.write_text(HEADER + "E1,A,B\n")
-    with open_input(feed(), path) as source, pytest.raises(Unreadable, match="was changed while it was read"):
-        for _ in source:
-            with path.open("a") as file:
-                file.write("E2,A,B\n")
-                file.flush()
-                os.fsync(file.fileno())
+    with open_input(feed(), path) as source:
+        path.write_text(HEADER + "E1,A,B\nE2,A,B\n")
+        with pytest.raises(Unreadable, match="was changed while it was read"):
+            list(source)
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
@@ -377,7 +374,7 @@ def test_a_bad_line_is_refused_and_its_neighbours_go_on(tmp_path: Path, line: st
 
 def test_lines_cut_off_within_a_record_are_refused_as_a_whole(tmp_path: Path) -> None:
     content = "".join(json.dumps(one) + "\n" for one in PEOPLE * 20)
-    assert "line 24: the file is not complete" in refusal(tmp_path, content[: len(content) * 6 // 10], feed("ndjson"))
+    assert "line 24: the file is not complete" in refusal(tmp_path, content[: len(content) * 6 // 10 - 5], feed("ndjson"))
 
 
 def test_lines_may_have_a_trailer_too(tmp_path: Path) -> None:
@@ -532,7 +529,8 @@ def test_any_bytes_are_read_or_refused_and_nothing_else(tmp_path: Path, content:
     try:
         records, source = read(tmp_path, (HEADER.encode() if header else b"") + content, feed(form))
     except Unreadable as problem:
-        assert str(problem).startswith("hr.csv")
+        told = str(problem)
     else:
+        told = f"hr.csv: {json.dumps(source.reading.as_json())}"
         assert len(records) == source.reading.records
-        json.dumps(source.reading.as_json())
+    assert told.startswith("hr.csv")

@@ -146,6 +146,11 @@ def test_the_type_of_a_message_says_a_status(kind: str, status: str | None) -> N
     assert message.person["$occurred_at"] == "2026-01-31T12:00:00+00:00"
 
 
+def test_what_we_derive_cannot_be_sent() -> None:
+    assert dict(read_message('{"type": "transfer", "person": {"$status": "active"}}').person) == {}
+    assert read_scim({"externalId": "1", "$status": "active"}, set()).value == {"externalId": "1"}
+
+
 def test_a_message_needs_neither_id_nor_time() -> None:
     message = read_message('{"type": "transfer", "person": {}}')
     assert (message.id, message.occurred_at, dict(message.person)) == (None, None, {})
