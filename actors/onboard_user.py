@@ -43,6 +43,10 @@ class OnboardUser(Payload):
     )
     end_date: date | None = Field(None, description="Last day of work; once it is over the account ends up inactive")
     hired_on: date | None = Field(None, description="Day of hire; lets somebody deleted earlier come back as new")
+    takes_over: bool = Field(
+        True, description="Whether an account of this username without an external id is taken to be this person's; else the "
+        "job is refused"
+    )
     welcome_mail: bool = Field(True, description="Whether somebody new, or back again, gets the welcome mail")
 
     examples: ClassVar[Sequence[Mapping[str, Any]]] = (
@@ -55,7 +59,7 @@ class OnboardUser(Payload):
 
     def names(self) -> Names:
         external = ((NameKind.EXTERNAL_ID, self.external_id),) if self.external_id else ()
-        return Names(who=(*external, (NameKind.USERNAME, self.username)), adopts=True)
+        return Names(who=(*external, (NameKind.USERNAME, self.username)), adopts=self.takes_over)
 
     def gives_access(self) -> bool:
         return True
@@ -91,7 +95,7 @@ def wish(ctx: Context, item: Item[OnboardUser]) -> users.Wish:
         username=ask.username, external_id=ask.external_id,
         given={name: getattr(ask, name) for name in GIVEN if name in ask.model_fields_set}, active=active,
         subject=item.task.subject, manager=ask.manager, hired_on=ask.hired_on or ask.start_date, groups=ask.groups,
-        origin=ask.origin, if_exists="update", patient=True,
+        origin=ask.origin, if_exists="update", patient=True, takes_over=ask.takes_over,
     )  # fmt: skip
 
 

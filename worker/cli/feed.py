@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from worker.cli import desk, feed_cases, feed_check, feed_push, feed_runs, feed_show, waiting
+from worker.cli import desk, feed_cases, feed_check, feed_push, feed_runs, feed_show, feed_watch, waiting
 from worker.cli.errors import REFUSED, NothingHere
 from worker.screen import print_json, progress, say, table
 
@@ -35,8 +35,8 @@ class _Feed(click.Group):
     """Lists the commands in the order of use."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        order = ("list", "check", "plan", "apply", "approve", "drop", "runs", "show", "failed", "push", "cases", "decide")
-        return [*order, *(name for name in self.commands if name not in order)]
+        return ["list", "check", "plan", "apply", "approve", "drop", "runs", "show", "failed", "push", "cases", "decide", "drift",
+                "watch"]  # fmt: skip
 
 
 @click.group(cls=_Feed, epilog=EPILOG)
@@ -129,7 +129,8 @@ def _records(form: str, path: Path) -> int | None:
     if form in ("json", "scim") or not sys.stderr.isatty():
         return None
     with path.open("rb") as file:
-        return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
+        lines = sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
+    return max(lines - (form == "csv"), 1)
 
 
 def _show_planned(app: "App", run: "Run", *, everything: bool = False, jobs: bool = False, as_json: bool) -> None:
@@ -159,6 +160,8 @@ def apply_(words: tuple[str, ...], seconds: float | None, dry_run: bool, as_json
         feeds = app.feeds()
         if len(words) == 1 and not Path(words[0]).exists() and not Path(words[0]).suffix:
             run = feeds.find(words[0])
+            if run.state == "applied" and not dry_run:
+                click.echo(f"It was applied at {run.applied_at:%Y-%m-%d %H:%M} UTC; nothing is done twice.", err=True)
             if dry_run:
                 _show_planned(app, run, as_json=as_json)
             else:
@@ -261,6 +264,11 @@ def _wait(app: "App", feeds: "Feeds", run: "Run", seconds: float) -> bool:
         feed_show.complain(f"{row['kind']} {desk.short(row['id'])} {row['state']}: {row['reason_text'] or row['reason']}")
     if len(bad) > feed_show.SECTION:
         click.echo(f"… and {len(bad) - feed_show.SECTION:,} more: muster feed show {feed_show.name_of(run)} --refused", err=True)
+    left = sum(row["finished_at"] is None for row in rows)
+    if left:
+        click.echo(f"{feed_show.many(left, 'job has', 'jobs have')} not ended after {seconds:g} seconds.", err=True)
+        if waiting.nobody_works(app):
+            click.echo("No worker is running; `muster up` or `muster worker` starts one.", err=True)
     return all(row["state"] == "succeeded" for row in rows)
 
 
@@ -309,5 +317,6 @@ def drop(name: str, reason: str, as_json: bool) -> None:
 
 for _command in (
     feed_check.check, feed_runs.runs, feed_runs.show, feed_runs.failed, feed_push.push, feed_cases.cases, feed_cases.decide,
+    feed_watch.drift, feed_watch.watch,
 ):  # fmt: skip
     feed.add_command(_command)

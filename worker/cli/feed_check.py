@@ -85,8 +85,7 @@ def _show_wrong(report: dict[str, Any]) -> None:
     for code, found in report["refused"].items():
         heading(f"Refused: {code} ({found['count']:,})")
         for one in found["examples"]:
-            column = f", column {one['column']}" if one["column"] else ""
-            feed_show.wrapped(f"{report['file']}:{one['place']}{column}: {one['text']}", "  ")
+            feed_show.wrapped(f"{report['file']}:{one['place']}: {one['text']}", "  ")
     if report["unknown_status"]:
         words = [(word, f"{count:,}") for word, count in report["unknown_status"].items()]
         table(("word", "records"), words, title="Status words that are not declared", right=("records",))

@@ -80,7 +80,8 @@ def show(name: str, refused: bool, person: str | None, everything: bool, with_jo
             return
         with app.database.read() as conn:
             feed_show.show_run(run, progress(conn, run))
-        say()
+        if person is None and not refused:
+            say()
         show_plan(app, run, everything=everything, jobs=with_jobs, refused=refused, person=person)
 
 
@@ -127,8 +128,14 @@ def show_plan(
 
     with app.database.read() as conn:
         which = _which(conn, run, refused=refused, person=person)
-        statement = select(feed_action.c.action, func.count()).where(feed_action.c.run == run.id, *which)
-        counts = {row[0]: row[1] for row in conn.execute(statement.group_by(feed_action.c.action))}
+        found = (feed_action.c.action, feed_action.c.code)
+        statement = select(*found, func.count()).where(feed_action.c.run == run.id, *which).group_by(*found).order_by(*found)
+        counts: dict[str, int] = {}
+        codes: dict[str, dict[str, int]] = {}
+        for action, code, count in conn.execute(statement):
+            counts[action] = counts.get(action, 0) + count
+            if code is not None:
+                codes.setdefault(action, {})[code] = count
         if person is not None and not counts:
             raise desk.NoSuchJob(f"The plan {feed_show.name_of(run)} says nothing about {person}: unchanged, or not in the input.")
         if person is None and not refused:
@@ -141,7 +148,7 @@ def show_plan(
         for action in order:
             if counts.get(action):
                 lines = _lines(conn, run, action, which, everything=everything)
-                feed_show.show_section(run, action, counts[action], lines, jobs=jobs)
+                feed_show.show_section(run, action, counts[action], lines, jobs=jobs, codes=codes.get(action, {}))
         if counts.get("refused"):
             say(f"\nTo correct them: muster feed failed {feed_show.name_of(run)} -o failed.csv")
     feed_show.show_brakes(run)

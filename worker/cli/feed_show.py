@@ -38,6 +38,9 @@ ACTIONS: Mapping[str, tuple[str, str, str]] = {
     "refused": ("refused", "refused", "records that were not taken; nobody is changed by them"),
 }
 
+# Shown before all others, which follow by name: PostgreSQL keeps no order of them.
+FIRST = ("user", "username", "external_id", "name", "email")
+
 # What a line is whose jobs have not all ended.
 _WAITING = "waiting"
 
@@ -160,33 +163,38 @@ def show_brakes(run: "Run") -> None:
             wrapped(f"{brake['brake']}: {brake['text']}", "  ")
 
 
-def show_section(run: "Run", action: str, count: int, lines: Iterable[Mapping[str, Any]], *, jobs: bool) -> None:
-    """Print the lines of one kind, as many as are given, and say how many more there are."""
+def show_section(
+    run: "Run", action: str, count: int, lines: Iterable[Mapping[str, Any]], *, jobs: bool, codes: Mapping[str, int]
+) -> None:
+    """Print the lines of one kind, as many as are given, and say how many more there are. `codes`: how many of each."""
     heading(f"{(ACTIONS[action][1] if action in ACTIONS else action).capitalize()} ({count:,})")
-    number = 0
+    if count > 1 and codes:
+        wrapped(", ".join(f"{number:,} {code}" for code, number in codes.items()), "  ")
+    number, said = 0, None
     for line in lines:
         number += 1
-        _show_line(run, line, jobs=jobs)
+        _show_line(run, line, jobs=jobs, text=line["text"] if line["text"] != said or action != "refused" else None)
+        said = line["text"]
     if number < count:
         say(f"  … and {count - number:,} more: --all")
 
 
-def _show_line(run: "Run", line: Mapping[str, Any], *, jobs: bool) -> None:
+def _show_line(run: "Run", line: Mapping[str, Any], *, jobs: bool, text: str | None) -> None:
     where = place(run, line)
     if line["action"] == "refused":
         head = [where, line["external_id"], line["code"]]
     else:
         head = [line["external_id"], cut(line["label"] or ""), line["username"], _how(line)]
     wrapped("  ".join(str(one) for one in head if one), "  ")
-    if line["text"]:
-        wrapped(line["text"], "      ")
+    if text:
+        wrapped(text, "      ")
     _show_changes(line)
     _show_groups(line["groups"])
     for job in line["jobs"]:
         bad = job["state"] in ("failed", "rejected", "cancelled")
         if jobs:
             urgent = " urgent" if job.get("urgent") else ""
-            wrapped(f"job{urgent} {job['kind']} {json.dumps(job['payload'], ensure_ascii=False)}", "      ")
+            wrapped(f"job{urgent} {job['kind']} {json.dumps(in_order(job['payload']), ensure_ascii=False)}", "      ")
         if bad or (jobs and job["id"]):
             wrapped(f"{job['kind']} {job['id'][:RUN_SHOWN]} {job['state']}: {job['reason_text'] or job['reason'] or ''}".rstrip(": "),
                     "      ")  # fmt: skip
@@ -208,7 +216,7 @@ def _how(line: Mapping[str, Any]) -> str:
 
 
 def _show_changes(line: Mapping[str, Any]) -> None:
-    changes: Mapping[str, Sequence[Any]] = line["changes"]
+    changes: Mapping[str, Sequence[Any]] = in_order(line["changes"])
     if line["action"] == "joiner":
         found = [f"{_field(name)}: {_value(after)}" for name, (_, after) in changes.items() if after is not None]
         if found:
@@ -216,6 +224,11 @@ def _show_changes(line: Mapping[str, Any]) -> None:
         return
     for name, (before, after) in changes.items():
         wrapped(f"{_field(name)}: {_value(before)} → {_value(after)}", "      ")
+
+
+def in_order(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return fields in the order in which people read them."""
+    return {name: fields[name] for name in sorted(fields, key=lambda one: (FIRST.index(one) if one in FIRST else len(FIRST), one))}
 
 
 def _field(name: str) -> str:

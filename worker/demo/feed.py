@@ -1,7 +1,8 @@
-"""The people and messages of the demonstration: invented, typed in by hand, the same at every run."""
+"""The people of the demonstration and the files of its HR system: invented, typed in by hand, the same at every run."""
 
-import json
-from collections.abc import Iterator
+import csv
+import io
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 ORGANISATION = "Fjord & Feather"
@@ -64,88 +65,124 @@ E-2032|clara.schmid|Clara Schmid|de-CH|Europe/Zurich|people-team|E-1001
 E-2033|andrei.popescu|Andrei Popescu|ro|Europe/Bucharest|engineering|E-1004
 """
 
-KEY = "hr-2026-{:03d}"
+# What HR calls its columns, and what Muster makes of them; the demonstration writes this to muster.toml.
+DECLARED = """\
+[feeds.hr]
+form = "csv"
+mode = "full"
+dates = ["%d.%m.%Y"]
+usernames = ["{first}.{last}", "{first}.{last}{n}"]
+email = "{username}@example.com"
+path = "people/{attributes.department}"
+
+[feeds.hr.columns]
+external_id = "PersonnelNo"
+first = "FirstName"
+last = "LastName"
+status = "Status"
+"attributes.department" = { column = "Department", transform = ["lower"] }
+manager = "Manager"
+locale = "Language"
+zone = "TimeZone"
+last_day = "LastDay"
+reason = "Reason"
+
+[feeds.hr.status]
+Active = "active"
+Leave = "leave"
+Left = "terminated"
+NoShow = "rescinded"
+
+[[feeds.hr.groups]]
+rule = "the department's group"
+when = { "attributes.department" = ["*"] }
+groups = ["{attributes.department}"]
+"""
+HEADER = (
+    "PersonnelNo", "FirstName", "LastName", "Status", "Department", "Manager", "Language", "TimeZone", "LastDay", "Reason",
+)  # fmt: skip
+Record = dict[str, str]
 
 
 def before() -> Iterator[dict[str, Any]]:
     """The messages that furnish the organisation before the feed comes: its groups, then its people."""
     for name, parents in GROUPS.items():
         yield {"kind": "create_group", "payload": {"group": name, "parents": parents}, "key": f"group-{name}"}
-    for person in _people(BEFORE):
-        yield {"kind": "onboard_user", "payload": person | {"welcome_mail": False}, "key": person["external_id"]}
-
-
-def messages() -> Iterator[str]:
-    """The HR feed, a line a message: joiners, movers and leavers, with what real feeds hold besides."""
-    lines = [_line(number, *message) for number, message in enumerate(_wanted(), start=1)]
-    lines.insert(7, lines[2])  # the same message twice: the feed was sent again from the middle
-    lines.insert(21, lines[20])
-    lines.insert(30, '{"kind": "onboard_user", "payload": {"username": "half.a.li')  # the file was cut and went on
-    # A key that stood for somebody else already.
-    lines.append(_line(3, "onboard_user", {"username": "somebody.else", "name": "Somebody Else"}))
-    yield from lines
-
-
-def _line(number: int, kind: str, payload: dict[str, Any]) -> str:
-    return json.dumps({"kind": kind, "payload": payload, "key": KEY.format(number), "source": "hr"}, ensure_ascii=False)
-
-
-def _wanted() -> Iterator[tuple[str, dict[str, Any]]]:
-    joiners = list(_people(JOINERS))
-    yield from (("onboard_user", person) for person in joiners[:16])
-    yield from _movers()
-    yield from (("onboard_user", person) for person in joiners[16:25])
-    yield from _leavers()
-    yield from (("onboard_user", person) for person in joiners[25:])
-    yield from _dirt()
-
-
-def _movers() -> Iterator[tuple[str, dict[str, Any]]]:
-    moves: tuple[tuple[str, list[str], list[str], str], ...] = (
-        ("E-1009", ["platform"], ["engineering"], "E-1007"), ("E-1010", ["people-team"], ["sales"], "E-1001"),
-        ("E-1011", ["engineering"], ["support"], "E-1004"), ("E-2002", ["finance"], ["sales"], "E-1012"),
-        ("E-2008", ["support"], [], "E-1003"),
-    )  # fmt: skip
-    for who, join, leave, manager in moves:
-        yield "transfer_user", {
-            "user": {"external_id": who}, "groups_add": join, "groups_remove": leave, "manager": {"external_id": manager},
-            "attributes": {"department": join[0]}, "notify_manager": True,
-        }  # fmt: skip
-    yield "update_user", {"user": {"external_id": "E-1012"}, "username": "sinead.walsh", "name": "Sinéad Walsh"}
-
-
-def _leavers() -> Iterator[tuple[str, dict[str, Any]]]:
-    for who, reason in (("E-1008", "resigned"), ("E-1006", "contract ended"), ("E-1005", "retired")):
-        yield "offboard_user", {"user": {"external_id": who}, "reason": reason}
-    yield "offboard_user", {"user": {"external_id": "E-1004"}, "at": "2031-03-31T18:00", "reason": "retires"}
-
-
-def _dirt() -> Iterator[tuple[str, dict[str, Any]]]:
-    """What goes wrong in real feeds."""
-    [quick] = _people("E-3001|quick.quitter|Quinn Quitter|en|Europe/London|sales|E-1003")
-    yield "onboard_user", quick  # joins and leaves again before the joining was done
-    yield "offboard_user", {"user": {"external_id": "E-3001"}, "reason": "never came"}
-    [hostile] = _people("E-3002|bobby.tables|Robert'); DROP TABLE users;-- <script>alert(1)</script>|en|Europe/London|sales|")
-    yield "onboard_user", hostile
-    [injecting] = _people("E-3003|eve.header|Eve\r\nBcc: everybody@example.com|en|Europe/London|sales|")
-    yield "onboard_user", injecting
-    [unreachable] = _people("E-3004|ola.normann|Ola Normann|nb|Europe/Oslo|support|")
-    yield "onboard_user", unreachable | {"email": "ola.normann@@example..com"}
-    [early] = _people("E-3005|astro.naut|Asta Rosing|da|Europe/Copenhagen|moon-base,engineering|")
-    yield "onboard_user", early  # a group that IT has not made yet
-    [orphan] = _people("E-3006|theo.later|Theo Later|de|Europe/Berlin|sales|E-9999")
-    yield "onboard_user", orphan  # a manager who comes with a later feed
-    yield "offboard_user", {"user": {"external_id": "E-4040"}, "reason": "nobody has ever heard of this one"}
-    yield "promote_user", {"user": "emma.lindqvist"}
-    yield "onboard_user", {"username": "no.such.zone", "zone": "Mars/Olympus", "favourite_colour": "red"}
-
-
-def _people(rows: str) -> Iterator[dict[str, Any]]:
-    for row in rows.strip().split("\n") if "\r" not in rows else [rows]:
+    for row in BEFORE.strip().split("\n"):
         number, username, name, locale, zone, groups, manager = row.split("|")
         person = {
-            "username": username, "external_id": number, "name": name, "email": f"{username}@example.com",
-            "path": f"people/{zone.partition('/')[0].lower()}", "locale": locale, "zone": zone,
-            "groups": groups.split(","), "attributes": {"department": groups.split(",")[-1]},
+            "username": username, "external_id": number, "name": name, "email": f"{username}@example.com", "locale": locale,
+            "zone": zone, "groups": [group for group in groups.split(",") if group == "administrators"], "origin": "manual",
+            "welcome_mail": False,
         }  # fmt: skip
-        yield person | ({"manager": {"external_id": manager}} if manager else {})
+        manager_of = {"manager": {"external_id": manager}} if manager else {}
+        yield {"kind": "onboard_user", "payload": person | manager_of, "key": number}
+
+
+def first_file() -> str:
+    """HR's first file: everybody who works here, and who joins today."""
+    return _file(_records().values())
+
+
+def second_file() -> str:
+    """The file of the next day: people move and leave, and it is as dirty as real ones are."""
+    people = _records()
+    for number, changed in MOVES.items():
+        people[number] |= changed
+    for number, changed in LEAVERS.items():
+        people[number] |= changed
+    return _file([*people.values(), *_dirt()])
+
+
+def broken_file() -> str:
+    """The file of the third day: somebody filtered the report, and the status column went wrong."""
+    return _file(one | {"Status": "Left"} for one in _records().values())
+
+
+MOVES: Mapping[str, Record] = {
+    "E-1009": {"Department": "Platform", "Manager": "E-1007"},
+    "E-1010": {"Department": "People-Team", "Manager": "E-1001"},
+    "E-1011": {"Department": "Engineering", "Manager": "E-1004"},
+    "E-2002": {"Department": "Finance", "Manager": "E-1012"},
+    "E-1012": {"LastName": "Walsh"},
+    "E-2016": {"Status": "Leave"},
+}
+LEAVERS: Mapping[str, Record] = {
+    "E-1008": {"Status": "Left", "Reason": "resigned"},
+    "E-1006": {"Status": "Left", "Reason": "contract ended"},
+    "E-1004": {"LastDay": "31.03.2031", "Reason": "retires"},
+    "E-2033": {"Status": "NoShow"},
+}
+
+
+def _dirt() -> Iterator[Record]:
+    """What goes wrong in real files."""
+    person = {"Status": "Active", "Department": "Sales", "Manager": "E-1003", "Language": "en", "TimeZone": "Europe/London"}
+    yield person | {"PersonnelNo": "E-3001", "FirstName": "Robert'); DROP TABLE users;--", "LastName": "<script>alert(1)</script>"}
+    yield person | {"PersonnelNo": "E-3002", "FirstName": "Theo", "LastName": "Later", "Manager": "E-9999"}
+    yield person | {"PersonnelNo": "E-3003", "FirstName": "Una", "LastName": "Word", "Status": "Aktiv"}
+    yield person | {"PersonnelNo": "E-3004", "FirstName": "Dai", "LastName": "Date", "LastDay": "31.02.2031"}
+    yield person | {"PersonnelNo": "E-3005", "FirstName": "Emma", "LastName": "Lindqvist"}  # the second one of this name
+    yield person | {"PersonnelNo": "E-3006", "FirstName": "One", "LastName": "Person"}
+    yield person | {"PersonnelNo": "E-3006", "FirstName": "Quite", "LastName": "Another"}
+    yield person | {"PersonnelNo": "2009", "FirstName": "=HYPERLINK(1)", "LastName": "Formula", "TimeZone": "Mars/Olympus"}
+
+
+def _records() -> dict[str, Record]:
+    found = {}
+    for row in (BEFORE.strip() + "\n" + JOINERS.strip()).split("\n"):
+        number, _, name, locale, zone, groups, manager = row.split("|")
+        first, _, last = name.partition(" ")
+        found[number] = {
+            "PersonnelNo": number, "FirstName": first, "LastName": last, "Status": "Active",
+            "Department": groups.split(",")[-1].title(), "Manager": manager, "Language": locale, "TimeZone": zone,
+        }  # fmt: skip
+    return found
+
+
+def _file(people: Iterable[Record]) -> str:
+    out = io.StringIO()
+    writer = csv.DictWriter(out, HEADER, delimiter=";", restval="", lineterminator="\r\n")
+    writer.writeheader()
+    writer.writerows(people)
+    return out.getvalue()

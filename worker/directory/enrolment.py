@@ -28,7 +28,8 @@ class Wish:
 
     `given`: fields as `Register.revise` takes them, without names, manager and is_active. `active` says whether the
     account should be active, given the one that exists (None: leave it). `patient`: groups and a manager who do not
-    exist yet stop nothing and are reported. `subject` is the job's line.
+    exist yet stop nothing and are reported. `takes_over`: an account of that username without external id is this
+    person's. `subject` is the job's line.
     """
 
     username: str
@@ -42,6 +43,7 @@ class Wish:
     origin: str = "manual"
     if_exists: IfExists = "reject"
     patient: bool = False
+    takes_over: bool = True
     names: list[Name] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -202,7 +204,7 @@ def _same_person(batch: _Batch, wish: Wish) -> User | None:
         raise Reject("external_id_taken", external_id=wish.external_id, username=person.label)
     if by_external and by_username and by_external.id != by_username.id:
         raise Reject("conflicting_names", users=labels([by_external, by_username]))
-    if by_external is None and wish.external_id and person.external_id:
+    if by_external is None and wish.external_id and (person.external_id or not wish.takes_over):
         raise Reject("username_taken", username=wish.username)
     return person
 

@@ -25,6 +25,8 @@ from worker.tables import job
 
 # Lines carried in one transaction: on SQLite few enough that an urgent job gets the writer's turn within 50 ms.
 CHUNK, CHUNK_SQLITE = 1_000, 100
+# Why a plan was put aside that no person put aside.
+SUPERSEDED = "another plan was applied"
 
 Ring = Callable[[str, bool], None]
 Advance = Callable[[int], object]
@@ -83,7 +85,7 @@ def decide(conn: Connection, run: Run, now: datetime) -> Run:
     conn.execute(update(feed_message).where(*mine).values(state="taken"))
     if run.total:
         older = (feed_run.c.source == run.source, feed_run.c.state.in_([PLANNED, HELD, APPROVED]), feed_run.c.id != run.id)
-        conn.execute(update(feed_run).where(*older).values(state=DROPPED, finished_at=now, problem="another plan was applied"))
+        conn.execute(update(feed_run).where(*older).values(state=DROPPED, finished_at=now, problem=SUPERSEDED))
     state = APPLYING if run.total else APPLIED
     conn.execute(
         update(feed_run).where(feed_run.c.id == run.id)

@@ -171,6 +171,11 @@ def _onboard(feed: Feed, account: Account, after: Desired, manager: Mapping[str,
         fields |= {"groups": sorted(after.groups), "origin": ORIGIN}
     if manager is not None:
         fields["manager"] = dict(manager)
+    if after.phase == "prehire" and after.starts_on is None:
+        fields["first_day_unknown"] = True
+    if not account.found:
+        # A name that somebody else was given since the plan was made is theirs.
+        fields["takes_over"] = False
     if not welcome:
         fields["welcome_mail"] = False
     return Wanted("onboard_user", fields)

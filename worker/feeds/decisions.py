@@ -117,6 +117,8 @@ class Decider:
             desired(self.feed, claims.fields, self.now, absent_runs=runs, default_zone=scope.settings.default_zone)
             if claims.fields else Desired("none")
         )
+        if self.feed.zone and "zone" not in after.fields and self.feed.zone != scope.settings.zone and claims.fields:
+            after = replace(after, fields={**after.fields, "zone": self.feed.zone})
         if claims.later:
             ripe = datetime.fromtimestamp(claims.later[0][0][0] / 1_000_000, UTC)
             after = replace(after, due_at=min(ripe, after.due_at) if after.due_at else ripe)

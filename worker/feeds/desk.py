@@ -91,7 +91,7 @@ class Feeds:
 
     def plan_drift(self, source: str, *, by: str | None, advance: Advance = lambda _: None) -> Run:
         """Plan what brings the directory back to what was accepted. What people closed by hand stays, as a case."""
-        planner = self._planner(source, "drift", by, None, advance)
+        planner = self._planner(source, "drift", by, advance=advance)
 
         def decided() -> Iterator[list[tuple[dict[str, Any], Step | None]]]:
             for page in self.find_drift(source).pages():

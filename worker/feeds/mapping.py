@@ -200,7 +200,8 @@ class Mapper:
         if len(name) > LONGEST_NAME:
             label = " + ".join(self._label(field) for field in ("first", "middle", "last") if found.get(field))
             flaws.append((label, Flaw("too_long", f"is, put together, a name of more than {LONGEST_NAME} characters.", name)))
-        elif name:
+        elif name and not self._free:
+            # In a message it would outlive its parts: a later one may say a new last name and nothing else.
             found["name"] = name
 
     def _weigh(self, found: Mapping[str, Any], flaws: Flaws) -> None:

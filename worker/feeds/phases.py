@@ -196,7 +196,9 @@ def _begins(day: str | None, zone: ZoneInfo, days: int = 0) -> datetime | None:
 def _held(feed: Feed, fields: Mapping[str, Any]) -> dict[str, Any]:
     """What the directory should hold: the source's fields by the directory's names."""
     found: dict[str, Any] = {}
-    name = fields.get("name") or " ".join(part for one in ("first", "middle", "last") if (part := fields.get(one)))
+    name = fields.get("name")
+    if not name or (feed.columns and "name" not in feed.columns):
+        name = " ".join(part for one in ("first", "middle", "last") if (part := fields.get(one))) or name
     if name:
         found["name"] = name
     for claimed, held in CLEARABLE.items():

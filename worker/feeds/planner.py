@@ -54,6 +54,8 @@ class Planner:
         self.unchanged = 0
         self.joining: Callable[[set[str]], set[str]] = lambda _: set()
         self._joined: set[str] = set()
+        # Whose records were refused: they are in the file all the same. "": a record of nobody knows whom.
+        self._unread: set[str] = set()
         database.transact(lambda conn: self._begin(conn, origin, by, input_name))
         self.decider = Decider(feed, self.run_id, self.now, lambda ids: self.joining(ids) | (ids & self._joined))
 
@@ -86,6 +88,7 @@ class Planner:
                 self._spool(source, mapper, spool)
             except Unreadable as problem:
                 return self._refuse(str(problem))
+            self.full = self.full and not source.reading.failed_rows
             absent = self._walk(mapper, spool)
             self._decide_chosen(mapper, spool)
             self._decide_missing(absent)
@@ -130,6 +133,7 @@ class Planner:
         problems: list[Line] = []
         for raw in source:
             if isinstance(raw, Refusal):
+                self._unread.add(raw.external_id)
                 problems.append(refused(raw))
             else:
                 external_id, digest, manager = mapper.identify(raw.value, raw.text)
@@ -148,6 +152,7 @@ class Planner:
         self._store(problems)
 
     def _unnamed(self, mapper: Mapper, value: Any, text: str, place: int, problems: list[Line]) -> None:
+        self._unread.add("")
         found = mapper.read(value, text, place)
         if isinstance(found, Statement):
             found = Refusal("", place, "missing_id", "There is no id of the person in this record.", mapper.kept(value, text))
@@ -192,7 +197,10 @@ class Planner:
         return absent
 
     def _miss(self, known: persons.Known, absent: list[str]) -> None:
-        if self.full and self.feed.absent.files and known.phase in persons.PRESENT:
+        if not self.full or not self.feed.absent.files or known.phase not in persons.PRESENT:
+            return
+        # While there is a record that says not whose it is, nobody is missing for certain.
+        if "" not in self._unread and known.external_id not in self._unread:
             absent.append(known.external_id)
 
     def _doubled(self, mapper: Mapper, spool: Spool, external_id: str, places: Sequence[int]) -> Iterator[Line]:

@@ -181,7 +181,7 @@ FREE = Feed.model_validate({"name": "hr", "form": "messages", "mode": "event", "
 
 def test_a_message_in_the_names_of_the_fields_needs_no_columns() -> None:
     found = message(FREE, "onboard", external_id="1", first="Ann", last="Cee", attributes={"office": "B2", "desk": ""}, **{"attributes.floor": 3})
-    assert said(found) == {"first": "Ann", "last": "Cee", "name": "Ann Cee", "status": "active",
+    assert said(found) == {"first": "Ann", "last": "Cee", "status": "active",
                            "attributes.office": "B2", "attributes.floor": "3"}  # fmt: skip
     assert isinstance(found, Statement)
     assert found.stamp == (5_000_000, 5_000_000)

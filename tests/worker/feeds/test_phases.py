@@ -188,7 +188,14 @@ def test_the_directory_gets_what_the_source_says_and_no_more() -> None:
         "attributes": {"office": "B2", "desk": None},
     }  # fmt: skip
     assert found.manager == "E-1"
-    assert at(NOON, name="Dr. A. Archer", first="Ann").fields == {"name": "Dr. A. Archer"}
+
+
+def test_a_name_of_its_own_counts_where_the_feed_has_one_and_its_parts_where_not() -> None:
+    said = {"name": "Dr. A. Archer", "first": "Ann", "last": "Baker"}
+    named = a_feed(columns={"external_id": "id", "name": "full name", "first": "first", "last": "last"})
+    assert desired(named, said, NOON, default_zone=ZONE).fields == {"name": "Dr. A. Archer"}
+    parts = a_feed(columns={"external_id": "id", "first": "first", "last": "last"})
+    assert desired(parts, said, NOON, default_zone=ZONE).fields == {"name": "Ann Baker"}
 
 
 def test_the_path_can_be_made_of_what_is_said() -> None:

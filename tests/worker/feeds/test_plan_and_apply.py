@@ -166,17 +166,30 @@ def test_jobs_say_whose_they_are_and_why(hr: HR) -> None:
     assert row["urgent"] in (False, 0)
 
 
-def test_whom_a_refused_job_left_out_is_looked_at_again(hr: HR) -> None:
-    hr.apply([BOB])
-    hr.office.do("lock_user", {"user": "bob.brewer", "owner": "security", "reason": "phishing"})
-    hr.office.do("create_user", {"username": "ann.archer", "email": "a@example.org"})
-    run = hr.plan([BOB, ANN])
-    [line] = hr.lines(run)
-    assert line["jobs"][0]["payload"]["username"] == "ann.archer2"
-    with hr.office.scope() as scope:  # somebody takes the very name between plan and job
-        scope.conn.execute(apply.feed_action.update().where(apply.feed_action.c.run == run.id).values(label="Ann"))
-    hr.office.do("create_user", {"username": "ann.archer2"})
+def test_a_name_that_somebody_else_was_given_since_the_plan_is_theirs(hr: HR) -> None:
+    run = hr.plan([ANN])
+    hr.office.do("create_user", {"username": "ann.archer", "name": "Another Ann"})
     hr.carry(run)
-    assert "ann.archer3" not in hr.states()
-    hr.apply([BOB, ANN])
-    assert hr.states()["ann.archer3"] == "active"
+    [made] = hr.office.rows("users")
+    assert (made["name"], made["external_id"]) == ("Another Ann", None)
+    [job] = hr.office.jobs("onboard_user")
+    assert (job["state"], job["reason"]) == ("rejected", "username_taken")
+    again = hr.apply([ANN])
+    assert [line["action"] for line in hr.lines(again)] == ["joiner"]
+    assert hr.states() == {"ann.archer": "active", "ann.archer2": "active"}
+
+
+def test_what_was_refused_is_planned_again_with_the_same_file(hr: HR) -> None:
+    hr.apply([BOB])
+    hr.office.do("set_legal_hold", {"user": "bob.brewer", "owner": "legal", "reason": "case 7"})
+    with hr.office.scope() as scope:  # the directory has become one in which the job is refused
+        scope.conn.exec_driver_sql("UPDATE users SET type = 'internal_service_account'")
+    moved = [BOB | {"department": "Sales"}]
+    hr.apply(moved)
+    assert hr.office.jobs("transfer_user")[0]["state"] == "rejected"
+    with hr.office.scope() as scope:
+        scope.conn.exec_driver_sql("UPDATE users SET type = 'internal'")
+    again = hr.apply(moved)
+    assert again.counts == {"mover": 1, "unchanged": 0}
+    assert hr.groups("bob.brewer") == {"staff", "sales"}
+    assert hr.plan(moved).total == 0
