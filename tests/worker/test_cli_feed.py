@@ -194,6 +194,9 @@ def test_what_a_brake_holds_waits_for_somebody_who_takes_it_on(desk: Desk) -> No
     assert not any(desk.users().values())
     assert {row["why"] for row in desk.jobs() if row["kind"] == "offboard_user"} == {f"plan {plan}: the office is closed"}
 
+    twice = desk.muster("feed", "apply", plan)
+    assert twice.exit_code == 0
+    assert "nothing is done twice" in twice.stderr
     late = desk.muster("feed", "approve", plan, "--reason", "once more")
     assert late.exit_code == 1
     assert "applied, not held" in late.stderr
@@ -389,6 +392,7 @@ def test_runs_are_listed_the_newest_first_and_page_by_page(desk: Desk) -> None:
     [page] = desk.shell.objects("feed", "runs", "--limit", "1", "--before", newest["id"][:18])
     assert page["id"] == older["id"]
     assert "2 joiners" in desk.muster("feed", "runs").stdout
+    assert [run["id"] for run in desk.shell.objects("feed", "runs", "--person", "00018")] == [newest["id"]]
     [listed] = desk.shell.objects("feed", "list")
     assert listed["last_run"]["id"] == newest["id"]
 

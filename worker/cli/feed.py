@@ -105,10 +105,11 @@ def _fill(app: "App", row: dict[str, Any]) -> None:
 
 @feed.command()
 @click.argument("words", nargs=-1, metavar="[FEED] FILE")
-@click.option("--all", "everything", is_flag=True, help="All lines, not the first 20 of each kind.")
+@click.option("--all", "everything", is_flag=True, help="All lines.")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=feed_show.SECTION, show_default=True, help="So many of each kind.")
 @click.option("--jobs", "with_jobs", is_flag=True, help="Each person's jobs, exactly as they would be handed in.")
 @desk.json_option
-def plan(words: tuple[str, ...], everything: bool, with_jobs: bool, as_json: bool) -> None:
+def plan(words: tuple[str, ...], everything: bool, limit: int, with_jobs: bool, as_json: bool) -> None:
     """Plan a file: who joins, moves and leaves.
 
     Nothing is changed, no mail is sent. Ends with 1 where a brake holds the plan or the input is refused.
@@ -116,7 +117,7 @@ def plan(words: tuple[str, ...], everything: bool, with_jobs: bool, as_json: boo
     with desk.opened() as app:
         feeds = app.feeds()
         source, path = source_and_file(feeds, words)
-        _show_planned(app, _plan(feeds, source, path), everything=everything, jobs=with_jobs, as_json=as_json)
+        _show_planned(app, _plan(feeds, source, path), limit=None if everything else limit, jobs=with_jobs, as_json=as_json)
 
 
 def _plan(feeds: "Feeds", source: str, path: Path) -> "Run":
@@ -125,20 +126,22 @@ def _plan(feeds: "Feeds", source: str, path: Path) -> "Run":
 
 
 def _records(form: str, path: Path) -> int | None:
-    """About how many records a file holds, for the bar: its lines; unknown where a record is not a line."""
+    """About how many steps a plan takes, for the bar: each line is read, and decided; unknown where a record is no line."""
     if form in ("json", "scim") or not sys.stderr.isatty():
         return None
     with path.open("rb") as file:
         lines = sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
-    return max(lines - (form == "csv"), 1)
+    return 2 * max(lines - (form == "csv"), 1)
 
 
-def _show_planned(app: "App", run: "Run", *, everything: bool = False, jobs: bool = False, as_json: bool) -> None:
+def _show_planned(
+    app: "App", run: "Run", *, limit: int | None = feed_show.SECTION, jobs: bool = False, as_json: bool
+) -> None:
     """Print a plan, and end with 1 where it is held or its input refused."""
     if as_json:
         feed_runs.print_run(app, run)
     else:
-        feed_runs.show_plan(app, run, everything=everything, jobs=jobs)
+        feed_runs.show_plan(app, run, limit=limit, jobs=jobs)
     if run.state in ("held", "refused"):
         raise SystemExit(REFUSED)
 

@@ -26,18 +26,25 @@ _AS_LINES = {"encoding": "utf-8", "byte_order_mark": False, "line_end": "\n"}
 @click.option("--source", metavar="FEED", help="Only of this feed.")
 @click.option("--state", "states", multiple=True, type=click.Choice(STATES), metavar="STATE",
               help=f"Only in this state: {', '.join(STATES)}.")  # fmt: skip
+@click.option("--person", metavar="ID", help="Only those that say something of this person, by the id in the source.")
 @desk.limit_option(20)
 @click.option("--before", metavar="RUN", help="The page after the one that ended with this run.")
 @desk.json_option
-def runs(source: str | None, states: tuple[str, ...], limit: int, before: str | None, as_json: bool) -> None:
+def runs(
+    source: str | None, states: tuple[str, ...], person: str | None, limit: int, before: str | None, as_json: bool
+) -> None:
     """List runs, the newest first: plans, and what became of them."""
-    from worker.feed_tables import feed_run
+    from sqlalchemy import select
+
+    from worker.feed_tables import feed_action, feed_run
     from worker.feeds import runs as book
 
     with desk.opened(looking=True) as app, app.database.read() as conn:
         which = [feed_run.c.source == source] if source else []
         if states:
             which.append(feed_run.c.state.in_(states))
+        if person:
+            which.append(feed_run.c.id.in_(select(feed_action.c.run).where(feed_action.c.external_id == person)))
         if before:
             which.append(feed_run.c.id < book.find(conn, before).id)
         found = book.latest(conn, *which, limit=limit)
@@ -82,7 +89,7 @@ def show(name: str, refused: bool, person: str | None, everything: bool, with_jo
             feed_show.show_run(run, progress(conn, run))
         if person is None and not refused:
             say()
-        show_plan(app, run, everything=everything, jobs=with_jobs, refused=refused, person=person)
+        show_plan(app, run, limit=None if everything else feed_show.SECTION, jobs=with_jobs, refused=refused, person=person)
 
 
 def find(app: "App", name: str) -> "Run":
@@ -118,7 +125,7 @@ def print_run(app: "App", run: "Run", *, refused: bool = False, person: str | No
 
 
 def show_plan(
-    app: "App", run: "Run", *, everything: bool = False, jobs: bool = False, refused: bool = False,
+    app: "App", run: "Run", *, limit: int | None = feed_show.SECTION, jobs: bool = False, refused: bool = False,
     person: str | None = None, sections: bool = True, next_step: bool = True,
 ) -> None:
     """Print a plan for people: how it was read, how many, who and what, what holds it, and what to type next."""
@@ -147,7 +154,7 @@ def show_plan(
         order = [*feed_show.ACTIONS, *sorted(counts.keys() - feed_show.ACTIONS.keys())] if sections else []
         for action in order:
             if counts.get(action):
-                lines = _lines(conn, run, action, which, everything=everything)
+                lines = _lines(conn, run, action, which, limit)
                 feed_show.show_section(run, action, counts[action], lines, jobs=jobs, codes=codes.get(action, {}))
         if counts.get("refused"):
             say(f"\nTo correct them: muster feed failed {feed_show.name_of(run)} -o failed.csv")
@@ -161,13 +168,13 @@ def show_plan(
 
 
 def _lines(
-    conn: "Connection", run: "Run", action: str, which: "list[ColumnElement[bool]]", *, everything: bool
+    conn: "Connection", run: "Run", action: str, which: "list[ColumnElement[bool]]", limit: int | None
 ) -> Iterator[dict[str, Any]]:
     from worker.feed_tables import feed_action
     from worker.feeds import runs as book
 
     this = [feed_action.c.action == action, *which]
-    lines = book.all_lines(conn, run.id, *this) if everything else iter(book.lines(conn, run.id, *this, limit=feed_show.SECTION))
+    lines = book.all_lines(conn, run.id, *this) if limit is None else iter(book.lines(conn, run.id, *this, limit=limit))
     return feed_show.with_outcomes(conn, run, lines)
 
 
@@ -225,7 +232,9 @@ def failed(name: str, target: Path, force: bool, as_json: bool) -> None:
     if as_json:
         print_json({"run": run.id, "rows": len(rows), "file": str(target) if rows else None})
     elif rows:
-        say(f"{feed_show.many(len(rows), 'record')} in {target}. Correct them, then: muster feed apply {run.source} {target}")
+        how = "Correct them, then: muster feed apply" if run.origin == "file" else (
+            "Correct them and give each a new id, then: muster feed push")  # fmt: skip
+        say(f"{feed_show.many(len(rows), 'record')} in {target}. {how} {run.source} {target}")
     else:
         say("Nothing was refused, and no job failed: there is nothing to write.")
 

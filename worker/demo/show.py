@@ -1,13 +1,16 @@
 """`muster demo`: a walk through Muster on a feed, from the first message to the delivered mails."""
 
 import json
+import os
 import random
 import shlex
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+import tomllib
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from datetime import timedelta
 from email import message_from_bytes, policy
@@ -22,9 +25,9 @@ from worker.app import App
 from worker.demo import feed
 from worker.directory import credentials
 from worker.directory.accounts import by_ids, find
+from worker.feeds import runs
 from worker.jobs import UserRef
 from worker.mail.catcher import Catcher
-from worker.messages import Answered
 from worker.pages import show_user
 from worker.process import Staff
 from worker.scope import Scope
@@ -32,7 +35,7 @@ from worker.screen import card, harmless, heading, progress, say, table
 from worker.settings import Settings
 from worker.tables import job, users
 
-SOURCE = "demo"
+SETUP = "demo/setup"
 # Far more than the jobs of the demonstration need on a slow machine; then something is wrong, and it says so.
 PATIENCE_SECONDS = 60.0
 # Marks around names in mails that keep a name of the other direction of writing from turning the line.
@@ -54,8 +57,10 @@ def run(folder: Path | None, stay: Callable[[], None] | None) -> int:
         stack.enter_context(Staff(app))
         show = _Show(app, catcher, folder)
         show.before()
-        first = show.feed()
-        show.outcome(first)
+        show.first_day()
+        show.second_day()
+        show.third_day()
+        show.outcome()
         show.leaver("omar.haddad")
         show.mails("emma.lindqvist@example.com")
         show.person("pierre.lambert")
@@ -69,7 +74,7 @@ def run(folder: Path | None, stay: Callable[[], None] | None) -> int:
 def _settings(folder: Path, relay: str) -> Settings:
     """The embedded setting, whatever MUSTER_* says: the demonstration touches nothing but its folder."""
     return Settings(
-        database_url=f"sqlite:///{folder / 'muster.db'}", smtp_url=relay, organisation=feed.ORGANISATION,
+        database_url=f"sqlite:///{folder / 'muster.db'}", feeds=tomllib.loads(feed.DECLARED)["feeds"], smtp_url=relay, organisation=feed.ORGANISATION,
         mail_from="Fjord & Feather IT <it@example.com>", support_contact="the IT desk (it@example.com)",
         recovery_url="https://id.example.com/recover/{token}",
     )  # fmt: skip
@@ -80,7 +85,6 @@ class _Show:
         self.app = app
         self.catcher = catcher
         self.folder = folder
-        self.file = folder / "messages.ndjson"
         self.started = time.monotonic()
 
     # ----------------------------------------------------------------------------------------------- acts
@@ -91,31 +95,47 @@ class _Show:
         heading(f"1. {feed.ORGANISATION}, before today")
         wanted = list(feed.before())
         for kind in ("create_group", "onboard_user"):  # people name groups, so the groups come first
-            self._submit([json.dumps(message) for message in wanted if message["kind"] == kind], f"{SOURCE}/setup")
+            self._submit([json.dumps(message) for message in wanted if message["kind"] == kind], SETUP)
             self._work("furnishing")
         counts = self._log_in()
         people = sum(message["kind"] == "onboard_user" for message in wanted)
         say(f"{len(wanted) - people} groups and {people} people. They are at work: {counts['sessions']} sessions, "
             f"{counts['refresh tokens']} refresh tokens, {counts['MFA devices']} MFA devices.")  # fmt: skip
 
-    def feed(self) -> list[Answered]:
-        """Write the HR feed to a file and hand it in."""
-        self.file.write_text("".join(f"{line}\n" for line in feed.messages()), encoding="utf-8")
-        heading("2. The HR feed comes in")
-        with self.file.open("rb") as file:
-            answers = self._submit(file, SOURCE)
-        began = time.monotonic()
-        done = self._work("working")
-        seconds = time.monotonic() - began
-        say(f"{self.file.name}: {len(answers)} lines, {_count(answers)}.")
-        say(f"{seconds:.1f} seconds later all was done: {done} jobs, with those that followed from the {_new(answers)}.")
-        return answers
+    def first_day(self) -> None:
+        """The first file of the HR system: a plan, and then exactly that plan."""
+        (self.folder / "muster.toml").write_text(feed.DECLARED, encoding="utf-8")
+        self._write("monday.csv", feed.first_file())
+        heading("2. Monday: HR sends its file")
+        say("muster.toml says what its columns mean. First the plan: nothing is changed, no mail is sent.")
+        self._muster("feed", "plan", "hr", "monday.csv", "--limit", "4")
+        self._muster("feed", "apply", "hr", "monday.csv", "--wait", "60")
+        self._work("working")
 
-    def outcome(self, answers: Sequence[Answered]) -> None:
-        """Show what was done, and what was not and why."""
+    def second_day(self) -> None:
+        """People move and leave, and some records are wrong."""
+        self._write("tuesday.csv", feed.second_file())
+        heading("3. Tuesday: people move and leave, and some records are wrong")
+        self._muster("feed", "plan", "hr", "tuesday.csv")
+        self._muster("feed", "apply", "hr", "tuesday.csv", "--wait", "60")
+        self._work("working")
+        say("The refused records come back to HR in a file like their own, to be corrected and sent again:")
+        self._muster("feed", "failed", self._latest(), "-o", "failed.csv")
+        say((self.folder / "failed.csv").read_text(encoding="utf-8").replace("\r", "").rstrip())
+
+    def third_day(self) -> None:
+        """A broken file: everybody has left."""
+        self._write("wednesday.csv", feed.broken_file())
+        heading("4. Wednesday: a filter went wrong, and everybody has left")
+        self._muster("feed", "apply", "hr", "wednesday.csv")
         with self.app.database.read() as conn:
-            wanted = listing.JobFilter()
-            counts = listing.job_counts(conn, wanted, job.c.source != f"{SOURCE}/setup", by=("kind", "state"))
+            active = conn.execute(select(func.count()).select_from(users).where(users.c.is_active)).scalar_one()
+        say(f"\nNobody was touched: {active} people are still active.")
+
+    def outcome(self) -> None:
+        """Show what was done, and what the directory turned down and why."""
+        with self.app.database.read() as conn:
+            counts = listing.job_counts(conn, listing.JobFilter(), job.c.source != SETUP, by=("kind", "state"))
             turned_down = conn.execute(
                 select(job).where(job.c.state.in_(["rejected", "failed", "cancelled"])).order_by(job.c.id)
             ).all()
@@ -126,13 +146,8 @@ class _Show:
             for kind in dict.fromkeys(row["kind"] for row in counts)
         ]
         table(("job", *states), rows, title="What was done", right=states)
-        refused = [(one.line, one.acceptance.kind or "-", one.acceptance.reason_text) for one in answers if one.acceptance.refused]
-        table(("line", "kind", "why"), refused, title="Refused at the door: nothing was written, the rest went on", right=("line",))
-        rows = [
-            (row.kind, about, f"{row.state}: {row.reason_text}")
-            for row, about in zip(turned_down, names, strict=True)
-        ]
-        table(("kind", "about", "why"), rows, title="Taken in, and turned down by the directory")
+        rows = [(row.kind, about, f"{row.state}: {row.reason_text}") for row, about in zip(turned_down, names, strict=True)]
+        table(("kind", "about", "why"), rows, title="Taken in, and turned down or overtaken")
 
     def leaver(self, username: str) -> None:
         """Show what the leaving of one person ended."""
@@ -144,7 +159,7 @@ class _Show:
                 select(job).where(job.c.kind == "offboard_user", job.c.state == "succeeded", job.c.result.is_not(None))
                 .where(job.c.subject.in_(listing.subjects_named(conn, self.app.settings, username)))
             ).one()  # fmt: skip
-        heading(f"3. One leaver: {user.name or username}")
+        heading(f"5. One leaver: {user.name or username}")
         result = row.result
         card({"job": row.id, "is": "active" if user.is_active else "inactive, and every credential is dead",
               "revoked": {name.replace("_", " "): count for name, count in result["revoked"].items() if count},
@@ -152,7 +167,7 @@ class _Show:
 
     def mails(self, opened: str) -> None:
         """List the mails, and open one."""
-        heading("4. Mails")
+        heading("6. Mails")
         caught = [_parsed(mail.message) for mail in self.catcher.mails]
         alike: dict[str, list[EmailMessage]] = {}
         for mail in caught:
@@ -170,7 +185,7 @@ class _Show:
 
     def person(self, username: str) -> None:
         """Show a person's page, as `muster users show` does."""
-        heading(f"5. One person: muster users show {username}")
+        heading(f"7. One person: muster users show {username}")
         with self.app.database.read() as conn:
             scope = self._scope(conn)
             [user] = find(scope, [UserRef(username=username)], lock=False)
@@ -179,12 +194,10 @@ class _Show:
 
     def again(self) -> None:
         """Hand in the same file again."""
-        heading("6. The same file once more")
+        heading("8. Tuesday's file once more")
         before = self._jobs()
-        with self.file.open("rb") as file:
-            answers = self._submit(file, SOURCE)
-        self._work("working")
-        say(f"{len(answers)} lines: {_count(answers)}. Jobs in the ledger before: {before}, now: {self._jobs()}.")
+        self._muster("feed", "apply", "hr", "tuesday.csv")
+        say(f"\nJobs in the ledger before: {before}, now: {self._jobs()}.")
 
     def end(self, *, stays: bool) -> None:
         """Say what to do next."""
@@ -193,8 +206,9 @@ class _Show:
         say(f"  cd {shlex.quote(str(self.folder))}")
         for words in (
             "users list --search an",
-            "jobs list --state rejected",
-            "submit create_group '{\"group\": \"moon-base\"}' --wait 5",
+            "feed runs",
+            f"feed show {self._latest()}",
+            "jobs list --state scheduled",
             "submit offboard_user '{\"user\": \"emma.lindqvist\"}' --dry-run",
             "mail preview send_recovery_email --open mail.html",
             "up",
@@ -208,15 +222,31 @@ class _Show:
     def _scope(self, conn: Any) -> Scope:
         return Scope(conn, self.app.clock(), self.app.settings)
 
-    def _submit(self, lines: Iterable[str | bytes], source: str, label: str = "handing in") -> list[Answered]:
+    def _write(self, name: str, text: str) -> None:
+        (self.folder / name).write_text(text, encoding="utf-8", newline="")
+
+    def _muster(self, *words: str) -> None:
+        """Run a command as anybody would, in the demonstration's folder."""
+        say(f"\n$ {_program()} {shlex.join(words)}")
+        sys.stdout.flush()
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("MUSTER_")}
+        subprocess.run(
+            [sys.executable, "-m", "worker", *words], cwd=self.folder, env=environment, check=False, timeout=PATIENCE_SECONDS,
+            stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+    def _latest(self) -> str:
+        """What people type to name the latest plan that was applied."""
+        with self.app.database.read() as conn:
+            [run] = runs.latest(conn, runs.feed_run.c.applied_at.is_not(None), limit=1)
+        return (run.hash or run.id)[: runs.HASH_SHOWN]
+
+    def _submit(self, lines: Iterable[str], source: str) -> None:
         """Hand lines in as `muster submit --batch` does."""
-        found = []
         every = list(lines)
-        with progress(label, len(every)) as advance:
-            for answer in messages.submit(every, self.app.submit, source=lambda _word: source, asker="demo"):
-                found.append(answer)
+        with progress("handing in", len(every)) as advance:
+            for _ in messages.submit(every, self.app.submit, source=lambda _word: source, asker="demo"):
                 advance(1)
-        return found
 
     def _work(self, label: str) -> int:
         """Wait until no job is due any more; returns how many have ended in all."""
@@ -231,7 +261,7 @@ class _Show:
             advance(total - ended)
         if left:
             raise RuntimeError(f"{left} jobs are still not done; {self.folder / 'muster.log'} says more")
-        return self._jobs(job.c.finished_at.is_not(None), job.c.source != f"{SOURCE}/setup")
+        return self._jobs(job.c.finished_at.is_not(None), job.c.source != SETUP)
 
     def _due(self) -> int:
         return self._jobs(job.c.finished_at.is_(None), job.c.run_at <= self.app.clock())
@@ -258,18 +288,6 @@ class _Show:
                     device = credentials.register_mfa_device(scope, user_id, "totp", "phone")
                     counts["MFA devices"] += bool(device and credentials.confirm_mfa_device(scope, user_id, device))
         return counts
-
-
-def _new(answers: Sequence[Answered]) -> int:
-    return sum(not (one.acceptance.refused or one.acceptance.duplicate) for one in answers)
-
-
-def _count(answers: Sequence[Answered]) -> str:
-    totals: dict[str, int] = {}
-    for _ in messages.counted(answers, totals):
-        pass
-    return (f"{totals.get('new', 0)} new jobs, {totals.get('duplicate', 0)} handed in before, "
-            f"{totals.get('refused', 0)} refused")  # fmt: skip
 
 
 def _parsed(message: bytes) -> EmailMessage:

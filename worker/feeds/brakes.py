@@ -13,6 +13,9 @@ WORDS: Mapping[str, str] = {
 }  # fmt: skip
 
 
+ENDS_ACCESS = ("disable", "delete")
+
+
 @dataclass(frozen=True)
 class Held:
     """One brake that holds a plan: what it counted, of how many, and how many would have been let through."""
@@ -39,6 +42,8 @@ def check(feed: Feed, risks: Mapping[str, int], spent: Mapping[str, int], people
         brake: Brake = getattr(feed.brakes, name)
         count, before = risks.get(name, 0), spent.get(name, 0)
         limit = allowed(brake, people)
+        if limit is not None and name in ENDS_ACCESS:
+            limit = min(limit, max(people // 2, 1))  # half of a team of four is many, whatever the floor
         if count and limit is not None and count + before > limit:
             text = f"{count} {words}"
             if before:

@@ -10,10 +10,7 @@ from worker.directory.events import Action
 from worker.jobs import fold
 from worker.tables import event
 
-_STATES = {
-    Action.USER_DEACTIVATED: "inactive", Action.USER_REACTIVATED: "active", Action.USER_CREATED: "active",
-    Action.USER_DELETED: "deleted",
-}  # fmt: skip
+_STATES = {Action.USER_DEACTIVATED: "inactive", Action.USER_REACTIVATED: "active", Action.USER_CREATED: "active"}
 _TOLD = (
     *_STATES, Action.USER_UPDATED, Action.USER_ADOPTED, Action.MEMBERSHIP_ADDED, Action.MEMBERSHIP_REMOVED,
 )  # fmt: skip
@@ -39,7 +36,7 @@ class Trail:
 
     def latest(self, user_id: str, what: str, found: str | None) -> Any | None:
         """Return the event (actor, at, why) after which `what` may have been as it was `found`."""
-        if what in ("access", "account"):
+        if what == "access":
             return self._found.get((user_id, f"is {found}"))
         if what.startswith("group "):
             return self._found.get((user_id, f"{'in' if found else 'out of'} {fold(what.removeprefix('group '))}"))

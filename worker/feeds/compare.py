@@ -70,11 +70,12 @@ class Step:
 class Account:
     """The person's account as the jobs name it.
 
-    `found`: it was there before the feed spoke of the person; `unnamed`: and has no external id yet.
+    `new`: there is none yet. `found`: it was there before the feed spoke of the person; `unnamed`: and has no external id.
     """
 
     external_id: str
     username: str
+    new: bool = False
     found: bool = False
     unnamed: bool = False
 
@@ -93,7 +94,7 @@ def compare(
     is left out here, and the planner waits for them.
     """
     old = before.desired.phase if before else "none"
-    if before is None or old == "none":
+    if before is None or old == "none" or account.new or account.found:
         return _first_seen(feed, account, before, after, now, manager)
     if after.phase == "left":
         return _leaver(feed, account, before, after, now) if old != "left" else _settled(before, after)

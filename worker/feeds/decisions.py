@@ -175,7 +175,7 @@ class Decider:
         names = usernames.assign(scope, self.feed, [(case.id, case.claims.fields) for case in nameless])
         for case in nameless:
             if case.id in names:
-                case.account = Account(self.feed.account(case.id), names[case.id])
+                case.account = Account(self.feed.account(case.id), names[case.id], new=True)
             else:
                 wanted = case.claims.fields.get("username") or "that the templates give"
                 text = f"the username {wanted} belongs, or belonged, to somebody else"
@@ -215,11 +215,10 @@ class Decider:
                 case.waits = after.manager
                 after = replace(after, manager=None)
         before = case.person.applied if case.person else None
-        account = case.account or Account(self.feed.account(case.id), "")
+        account = case.account or Account(self.feed.account(case.id), "", new=True)
         if before is not None:
             after = replace(after, fields=_with_unsaid(before.desired.fields, after.fields))
-        new = before is None or before.desired.phase == "none"
-        if new and account.username and not account.found and "email" not in after.fields and after.phase in WITH_ACCOUNT:
+        if account.new and account.username and "email" not in after.fields and after.phase in WITH_ACCOUNT:
             address = usernames.address(self.feed, account.username, case.claims.fields)
             if address is not None:
                 after = replace(after, fields={**after.fields, "email": address})

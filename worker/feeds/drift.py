@@ -18,10 +18,9 @@ from worker.feeds.compare import Account, Applied, Step, Wanted, applied_from, c
 from worker.feeds.decisions import ANY_SOURCE, label, without
 from worker.feeds.declaration import Feed
 from worker.feeds.phases import Desired
-from worker.jobs import NameKind, fold
-from worker.lines import digest_of
+from worker.jobs import fold
 from worker.settings import Settings
-from worker.tables import groups, tombstone, users
+from worker.tables import groups, users
 
 # People looked at in one transaction for reading: a few megabytes, whatever the size of the source.
 PAGE = 1_000
@@ -205,20 +204,14 @@ class _Page:
         return self._attributed(found)
 
     def _look_up(self) -> None:
-        """Learn what only those who differ need: closed by hand, deleted, groups that are there, groups of other sources."""
+        """Learn what only those who differ need: closed by hand, groups that are there, groups that other sources want."""
         shut = {}
-        gone = []
         for row in self.rows:
             user, phase = self.users.get(row.account), self.wanted[row.external_id].desired.phase
-            if user is None:
-                gone.append(row)
-            elif phase in OPEN and (user.locked_at or not user.is_active):
+            if user is not None and phase in OPEN and (user.locked_at or not user.is_active):
                 shut[row.external_id] = row.account
         self.by_hand = directory_facts.closed_by_hand(self.conn, self.feed, shut)
         self.allowed = cases.enabled(self.conn, self.feed.name, shut)
-        digests = {digest_of(self.settings, NameKind.EXTERNAL_ID, row.account): row.external_id for row in gone}
-        dead = select_by(self.conn, tombstone.c.digest, digests, tombstone.c.digest, tombstone.c.user_id, where=[tombstone.c.reason == "deleted"])
-        self.deleted = {digests[row.digest]: row.user_id for row in dead}
         names = {fold(name) for one in self.wanted.values() for name in one.desired.groups}
         self.there = {row.name_folded for row in select_by(self.conn, groups.c.name_folded, names, groups.c.name_folded)}
         extra = {
@@ -247,8 +240,6 @@ class _Page:
             return self._compared(row, stray)
         if stray is not None:
             drift = replace(drift, left=f"the username {stray.username} belongs to another person of a source now")
-        elif row.external_id in self.deleted:
-            drift = replace(drift, found="deleted", left="who was deleted comes back only by a newer day of hire from the source")
         elif desired.phase == "leave":
             drift = replace(drift, left="on leave: there is nothing to open")
         if drift.left:
@@ -356,7 +347,7 @@ class _Page:
         for one in found:
             account = one.drifts[0].account
             user = self.users.get(account) or self.strays.get(one.external_id)
-            ids[one.external_id] = user.id if user else self.deleted.get(one.external_id)
+            ids[one.external_id] = user.id if user else None
         trail = Trail(self.conn, self.feed.job_source, {one for one in ids.values() if one})
         for one in found:
             user = self.users.get(one.drifts[0].account)

@@ -41,7 +41,7 @@ class Planner:
         self, database: Database, settings: Settings, feed: Feed, clock: Callable[[], datetime], *, origin: str,
         by: str | None, input_name: str | None = None, delta: bool = False, advance: Advance = lambda _: None,
     ) -> None:
-        """Open the run. `delta`: a part of a full file, in which absence means nothing. `advance` hears of records."""
+        """Open the run. `delta`: a part of a full file, in which absence means nothing. `advance` hears of each record twice: read, and decided."""
         self.database, self.settings, self.feed = database, settings, feed
         self.now = clock()
         self.clock = clock
@@ -177,6 +177,7 @@ class Planner:
                 problems.extend(self._doubled(mapper, spool, external_id, [place for place, _ in records]))
             elif person and not person.absent_runs and all(digest == person.digest for _, digest in records):
                 self.unchanged += 1
+                self.advance(len(records))
             else:
                 chosen.append(records[0][0])
                 if len({digest for _, digest in records}) > 1:
@@ -233,7 +234,7 @@ class Planner:
                         problems.append(refused(found))
             self._store(problems)
             self._decide(heard)
-            self.advance(0)
+            self.advance(len(entries))
 
     def _decide_missing(self, absent: Sequence[str]) -> None:
         for start in range(0, len(absent), self.chunk):

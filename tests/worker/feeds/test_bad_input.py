@@ -29,12 +29,12 @@ BAD_ROWS = {
     "an id with a mark": ("0\u200e11,Dora,Dunn,Active,,,,,,Sales", "bad_id", "Column “id”: “0\\u200e11” holds the invisible"),
     "an id gone through Excel": ("1.23E+11,Dora,Dunn,Active,,,,,,Sales", "bad_id", "a spreadsheet has rounded"),
     "an id too long": ("9" * 256 + ",Dora,Dunn,Active,,,,,,Sales", "too_long", "more than 255 characters"),
-    "a name of 300 letters": (f"012,Dora,{'D' * 300},Active,,,,,,Sales", "too_long", "Column “last”: “DDD"),
+    "a name of 300 letters": (f"012,Dora,{'D' * 300},Active,,,,,,Sales", "too_long", "it should have at most 255 characters"),
     "a zone that is none": ("013,Dora,Dunn,Active,,,,,Berlin,Sales", "bad_zone", "Column “zone”: “Berlin”"),
     "cells lost": ("014,Dora,Dunn,Active", "ragged_row", 'has 4 cells, but the header has 10: the last one filled is "status"'),
     "a comma too many": ("015,Dora,Dunn,Jr,Active,,,,,,Sales", "ragged_row", "has 11 cells, but the header has 10"),
     "a NUL": ("016,Do\0ra,Dunn,Active,,,,,,Sales", "nul_byte", 'NUL bytes in "first"'),
-    "a quote in quotes": ('017,"Do"ra",Dunn,Active,,,,,,Sales', "bad_quotes", 'column 9 the cell of "first" goes on'),
+    "a quote in quotes": ('017,"Do"ra",Dunn,Active,,,,,,Sales', "bad_quotes", 'column 5 the cell of "first" goes on'),
     "two things wrong": ("018,Dora,Dunn,Aktiv,45292,,,,,Sales", "unknown_status", "Column “start”: “45292”"),
 }  # fmt: skip
 
@@ -224,6 +224,7 @@ CLOTHES: dict[str, tuple[bytes, str, str]] = {
 def test_however_a_file_is_written_it_says_the_same(hr_sqlite: HR) -> None:
     hr = hr_sqlite
     hr.apply(PLAIN)
+    before = hr.office.rows("users")
     for name, (content, encoding, delimiter) in CLOTHES.items():
         run = hr.plan(content)
         assert run.state == "planned", (name, run.problem)
@@ -231,7 +232,7 @@ def test_however_a_file_is_written_it_says_the_same(hr_sqlite: HR) -> None:
         assert {line["action"] for line in hr.lines(run)} <= {"noted"}, (name, hr.lines(run))
         assert [line["jobs"] for line in hr.lines(run) if line["jobs"]] == [], name
         hr.carry(run)
-    assert sorted(hr.states()) == ["ann.oneill", "joerg.mueller", "zoe.bronte"] or sorted(hr.states())
+    assert hr.office.rows("users") == before
 
 
 NAMES = {

@@ -176,3 +176,10 @@ delete = {}
     hr.office.later(hours=24)
     say(6, "Active")  # the next message is a reason to look again, and the day is over
     assert sorted(hr.states().values()) == ["active"] * 3 + ["closed"] * 3
+
+
+def test_a_team_of_four_does_not_lose_more_than_half(declare: Callable[[str], HR]) -> None:
+    hr = declare(BRAKED)
+    hr.apply(MANY[:4])
+    assert held_by(hr, [one | {"status": "Gone"} for one in MANY[:2]] + MANY[2:4]) == []
+    assert held_by(hr, [one | {"status": "Gone"} for one in MANY[:3]] + MANY[3:4]) == ["disable", "delete"]

@@ -244,3 +244,14 @@ def test_a_week_of_downtime_loses_no_due_date(hr: HR) -> None:
     hr.rest()
     assert hr.states() == {"ann.archer": "active", "bob.brewer": "active"}
     assert hr.feeds.scanned_to("hr") == hr.office.now
+
+
+def test_somebody_first_seen_as_gone_who_then_comes_is_a_joiner(hr: HR) -> None:
+    run = hr.apply([ANN | {"status": "Gone"}])
+    assert [line["text"] for line in hr.lines(run)] == ["has left, and never had an account"]
+    assert hr.plan([ANN | {"status": "Gone"}]).total == 0
+    run = hr.apply([ANN])
+    [line] = hr.lines(run)
+    assert line["action"] == "joiner"
+    assert line["changes"]["email"] == [None, "ann.archer@example.com"]
+    assert hr.states() == {"ann.archer": "active"}

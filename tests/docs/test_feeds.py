@@ -1,0 +1,181 @@
+"""What docs/feeds.md shows is typed here, chapter by chapter, and compared with what Muster answers."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from manual import DOCS, page
+from shell import Shell
+
+from worker.app import App
+from worker.cli import cli
+from worker.feeds.codes import CODES
+from worker.feeds.config import load_feeds
+from worker.feeds.desk import Feeds
+from worker.feeds.feeder import Feeder
+from worker.settings import load
+
+PAGE = "feeds.md"
+# With this variable set the answers on the page are written anew; read the difference before you commit it.
+WRITE = "MUSTER_WRITE_PAGES"
+# The chapter whose files all later ones begin with.
+BASE = "1. Feeds are declared"
+BLOCK = re.compile(r"<!-- (example|more|typed before): (.+?) -->\n(?:\n?```(\w*)\n(.*?)^```$)?", re.DOTALL | re.MULTILINE)
+# A line of a console that turns the clock: `# 2026-03-02 09:00`, with or without words after it.
+MOMENT = re.compile(r"# (\d{4}-\d\d-\d\d \d\d:\d\d)\b")
+# Ids and hashes are others each time: each one of the page stands for the one that is printed at its place.
+NAMES = re.compile(r"\b(?:[0-9a-f]{8}(?:-[0-9a-f]{4}){2,3}(?:-[0-9a-f]{12})?|[0-9a-f]{64}|[0-9a-f]{12})\b")
+CHAPTERS = [title for title in re.findall(r"^## (.+)$", page(PAGE), re.MULTILINE)]
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of the page. `what`: example, more or `typed before`; `start` and `end`: where its text stands."""
+
+    what: str
+    name: str
+    language: str
+    text: str
+    start: int
+    end: int
+
+
+def chapter(title: str) -> list[Block]:
+    """The blocks of one chapter, in order."""
+    whole = page(PAGE)
+    begin = whole.index(f"## {title}\n")
+    end = whole.find("\n## ", begin)
+    found = BLOCK.finditer(whole, begin, len(whole) if end < 0 else end)
+    return [Block(one[1], one[2], one[3] or "", one[4] or "", one.start(4), one.end(4)) for one in found]
+
+
+class Scene:
+    """A folder with a database of its own, workers that do what is due after each command, and a clock that is set."""
+
+    def __init__(self, folder: Path, database_url: str) -> None:
+        self.folder = folder
+        self.shell = Shell(database_url, broker_url="", mail_folder=str(folder / "mails"))
+        self.shell.env |= {"LOGNAME": "olivia", "MUSTER_CONFIG": str(folder / "muster.toml")}
+        self.office = self.shell.office
+        self.office.now = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+        self.office.keeper.enlist()
+        self.names: dict[str, str] = {}
+
+    def put(self, block: Block) -> None:
+        """Write the file that a block shows, or add to it."""
+        target = self.folder / block.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        before = target.read_text() if block.what == "more" else ""
+        target.write_text(f"{before}\n{block.text}" if before else block.text)
+
+    def typed(self, line: str) -> str:
+        """Type a line; returns what is printed, on both channels."""
+        line = NAMES.sub(lambda found: self.names.get(found[0], found[0]), line)
+        words = shlex.split(line)
+        self.office.now += timedelta(seconds=1)
+        if words[0] == "muster" and ">" not in words:
+            given = dict(self.shell.env)
+            answer = CliRunner().invoke(cli, words[1:], env=given)
+            if answer.exception is not None and not isinstance(answer.exception, SystemExit):
+                raise answer.exception
+            printed = answer.output
+        else:
+            done = subprocess.run(line, shell=True, cwd=self.folder, capture_output=True, text=True, timeout=30, check=False)
+            printed = done.stdout + done.stderr
+        self.work()
+        return "".join(f"{one.rstrip()}\n" for one in printed.splitlines())
+
+    def work(self) -> None:
+        """What workers do by themselves: jobs, messages, due dates."""
+        with pytest.MonkeyPatch.context() as patched:
+            for name, value in self.shell.env.items():
+                patched.setenv(name, value)
+            settings = load()
+        app = self.office.app
+        app.settings = settings
+        feeder = Feeder(Feeds(app.database, app.registry, settings, app.clock, app.ring, load_feeds(settings)))
+        self.office.keeper.heartbeat()
+        for _ in range(2):
+            feeder.feeds.catch_up()
+            feeder.take_messages()
+            feeder.scan()
+            self.office.drain()
+        feeder.feeds.catch_up()
+
+    def play(self, block: Block) -> str:
+        """Type what a block shows, and return it with what was answered."""
+        told = ""
+        for line, answer in _lines(block.text):
+            told += line + "\n"
+            moment = MOMENT.match(line)
+            if moment:
+                self.office.now = datetime.strptime(moment[1], "%Y-%m-%d %H:%M").replace(tzinfo=UTC)
+                self.work()
+            elif line.startswith("$ "):
+                printed = self.typed(line[2:])
+                self.names |= dict(zip(NAMES.findall(answer), NAMES.findall(printed), strict=False))
+                told += printed
+        return told
+
+
+def _lines(text: str) -> Iterator[tuple[str, str]]:
+    """The lines of a console that were typed, each with what was answered."""
+    for part in re.split(r"^(?=[$#] )", text, flags=re.MULTILINE):
+        line, _, answer = part.partition("\n")
+        if part.strip():
+            yield line, answer
+
+
+def alike(text: str) -> str:
+    """A text without what is another each time."""
+    return NAMES.sub("ID", text)
+
+
+@pytest.fixture
+def scene(sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
+    folder = tmp_path / "office"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("worker.feeds.watch.QUIET", timedelta(0))
+    opened = Scene(folder, sqlite_url)
+    monkeypatch.setattr("worker.app.App", partial(App, clock=lambda: opened.office.now))
+    yield opened
+    opened.shell.close()
+
+
+@pytest.mark.parametrize("title", [one for one in CHAPTERS if chapter(one)])
+def test_a_chapter_is_as_it_says(scene: Scene, title: str) -> None:
+    if CHAPTERS.index(title) > CHAPTERS.index(BASE):
+        for block in chapter(BASE):
+            if block.language not in ("console", "") and block.what == "example":
+                scene.put(block)
+    played: list[tuple[Block, str]] = []
+    for block in chapter(title):
+        if block.what == "typed before":
+            scene.typed(block.name)
+        elif block.language == "console":
+            played.append((block, scene.play(block)))
+        else:
+            scene.put(block)
+    if WRITE in os.environ:
+        write(played)
+        return
+    for block, told in played:
+        assert alike(told) == alike(block.text), block.name
+
+
+def write(played: list[tuple[Block, str]]) -> None:
+    """Put what was answered into the page."""
+    whole = page(PAGE)
+    for block, told in reversed(played):
+        whole = whole[: block.start] + told + whole[block.end :]
+    (DOCS / PAGE).write_text(whole, encoding="utf-8")

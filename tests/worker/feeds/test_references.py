@@ -1,0 +1,127 @@
+"""References come last: a manager or a group that is not there yet holds nobody up, and is set when it comes."""
+
+from hr import HR, person
+from worker.feeds.runs import Run
+
+ANN = person("001", "Ann", "Archer")
+BOB = person("002", "Bob", "Brewer")
+CAT = person("003", "Cat", "Cooper")
+
+
+def manager(hr: HR, username: str) -> str | None:
+    names = {row["id"]: row["username"] for row in hr.office.rows("users")}
+    [found] = [row["manager"] for row in hr.office.rows("users", username=username)]
+    return names.get(found)
+
+
+def about(hr: HR, run: Run, external_id: str) -> tuple[str, str | None, str | None]:
+    [line] = [line for line in hr.lines(run) if line["external_id"] == external_id]
+    return line["action"], line["code"], line["text"]
+
+
+WAITS = "manager 009 is not there yet: set as soon as there is an account"
+
+
+def test_an_unknown_manager_is_told_and_set_when_the_next_file_brings_them(hr: HR) -> None:
+    below = ANN | {"boss": "009"}
+    run = hr.apply([below, BOB])
+    assert about(hr, run, "001") == ("joiner", "unknown_manager", WAITS)
+    assert hr.states() == {"ann.archer": "active", "bob.brewer": "active"}
+    assert manager(hr, "ann.archer") is None
+    assert hr.plan([below, BOB]).counts == {"unchanged": 2}, "once is enough"
+    run = hr.apply([below, BOB, person("009", "Ivy", "Ingram")])
+    assert {line["external_id"]: line["action"] for line in hr.lines(run)} == {"009": "joiner", "001": "reference"}
+    assert manager(hr, "ann.archer") == "ivy.ingram"
+    assert hr.office.rows("feed_person", external_id="001")[0]["waiting_for"] is None
+    assert hr.plan([below, BOB, person("009", "Ivy", "Ingram")]).counts == {"unchanged": 3}
+
+
+def test_a_manager_who_comes_by_another_door_is_set_by_the_scan(hr: HR) -> None:
+    hr.apply([ANN | {"boss": "009"}, BOB])
+    hr.turn(minutes=5)
+    assert manager(hr, "ann.archer") is None
+    hr.office.do("create_user", {"username": "ivy", "external_id": "009"}, source="console")
+    hr.turn(minutes=5)
+    assert manager(hr, "ann.archer") == "ivy"
+    jobs = len(hr.office.jobs())
+    hr.turn(minutes=5)
+    assert len(hr.office.jobs()) == jobs
+
+
+def test_a_manager_later_in_the_same_file_is_there(hr: HR) -> None:
+    run = hr.apply([ANN | {"boss": "003"}, BOB | {"boss": "001"}, CAT])
+    assert [line["external_id"] for line in hr.lines(run)] == ["003", "001", "002"]
+    assert (manager(hr, "ann.archer"), manager(hr, "bob.brewer")) == ("cat.cooper", "ann.archer")
+
+
+def test_a_manager_who_was_refused_is_waited_for(hr: HR) -> None:
+    run = hr.apply([ANN | {"boss": "003"}, CAT | {"status": "Aktiv"}])
+    assert about(hr, run, "001")[:2] == ("joiner", "unknown_manager")
+    hr.apply([ANN | {"boss": "003"}, CAT])
+    assert manager(hr, "ann.archer") == "cat.cooper"
+
+
+def test_their_own_manager_is_left_out(hr: HR) -> None:
+    run = hr.apply([ANN | {"boss": "001"}])
+    [warned, joined] = hr.lines(run)
+    assert (warned["action"], warned["code"]) == ("warning", "manager_loop")
+    assert (joined["action"], joined["text"]) == ("joiner", "named as their own manager; left out")
+    assert (hr.states(), manager(hr, "ann.archer")) == ({"ann.archer": "active"}, None)
+    assert hr.plan([ANN | {"boss": "001"}]).counts == {"unchanged": 1}
+
+
+def test_a_circle_of_managers_is_reported_and_everybody_is_taken_in(hr: HR) -> None:
+    circle = [ANN | {"boss": "002"}, BOB | {"boss": "003"}, CAT | {"boss": "001"}, person("004", "Dan", "Drew", boss="001")]
+    run = hr.apply(circle)
+    warned = hr.lines(run, "warning")
+    assert {line["code"] for line in warned} == {"manager_loop"}
+    assert {line["external_id"] for line in warned} <= {"001", "002", "003"}
+    assert warned
+    assert set(hr.states().values()) == {"active"}
+    hr.turn(minutes=5)
+    found = {name: manager(hr, name) for name in hr.states()}
+    assert found == {
+        "ann.archer": "bob.brewer", "bob.brewer": "cat.cooper", "cat.cooper": "ann.archer", "dan.drew": "ann.archer",
+    }  # fmt: skip
+    assert [(row["kind"], row["state"], row["reason_text"]) for row in hr.office.jobs() if row["state"] in ("failed", "rejected")] == []
+    assert hr.plan(circle).counts == {"unchanged": 4}
+
+
+def test_a_manager_who_left_is_no_longer_waited_upon(hr: HR) -> None:
+    hr.apply([ANN | {"boss": "002"}, BOB])
+    run = hr.apply([ANN | {"boss": "002"}, BOB | {"status": "Gone"}])
+    assert [line["external_id"] for line in hr.lines(run)] == ["002"]
+    assert hr.states() == {"ann.archer": "active", "bob.brewer": "closed"}
+
+
+def test_a_manager_who_joins_in_weeks_is_set_then(hr: HR) -> None:
+    run = hr.apply([ANN | {"boss": "002"}, BOB | {"start": "2026-03-30"}])
+    assert about(hr, run, "001")[1] == "unknown_manager"
+    assert hr.states() == {"ann.archer": "active"}
+    hr.turn(days=21)
+    hr.turn(minutes=1)
+    assert manager(hr, "ann.archer") == "bob.brewer"
+
+
+def test_a_group_that_is_not_there_yet_holds_up_one_person_until_it_is_made(hr: HR) -> None:
+    hr.office.do("delete_group", {"group": "sales"})
+    hr.apply([ANN, BOB | {"department": "Engineering"}])
+    assert hr.states().get("bob.brewer") == "active"
+    assert hr.states().get("ann.archer") != "closed"
+    hr.office.do("create_group", {"group": "sales"})
+    for _ in range(3):
+        hr.turn(hours=1)
+    if "ann.archer" not in hr.states():
+        hr.apply([ANN, BOB | {"department": "Engineering"}])
+    assert hr.groups("ann.archer") == {"staff", "sales"}
+
+
+def test_a_mover_into_a_group_that_is_not_there_yet_gets_it_when_it_is_made(hr: HR) -> None:
+    hr.apply([ANN | {"department": "Engineering"}, BOB])
+    hr.office.do("delete_group", {"group": "sales"})
+    hr.apply([ANN, BOB])
+    hr.office.do("create_group", {"group": "sales"})
+    for _ in range(3):
+        hr.turn(hours=1)
+    hr.apply([ANN, BOB])
+    assert "sales" in hr.groups("ann.archer")
