@@ -32,6 +32,9 @@ from worker.tables import Id, Moment, moment_text
 
 Rows = Sequence[Mapping[str, Any]]
 
+# Made once: json.dumps makes a new encoder at each call that does not use the defaults.
+_dump = json.JSONEncoder(ensure_ascii=False).encode
+
 # SQLite's floor for one statement is generous, but a JSON text of many megabytes is slow to cut up.
 SLICE = 2_000
 
@@ -92,7 +95,7 @@ def array_text(kind: TypeEngine[Any], values: Sequence[Any]) -> str:
     Texts are escaped all at once; NULL is written bare and so differs from the text "NULL".
     """
     if isinstance(kind, JSON):
-        texts = [None if value is None else json.dumps(value, ensure_ascii=False) for value in values]
+        texts = [None if value is None else _dump(value) for value in values]
     elif isinstance(kind, (Moment, Date)):
         # Most rows of a batch share one instant; format each only once.
         known: dict[Any, str] = {}
@@ -120,7 +123,7 @@ def _escaped(text: str) -> str:
 
 
 def _from_json(columns: Sequence[Column[Any]], rows: Rows, name: str) -> FromClause:
-    packed = json.dumps([[_json(col.type, row.get(col.name)) for col in columns] for row in rows], ensure_ascii=False)
+    packed = _dump([[_json(col.type, row.get(col.name)) for col in columns] for row in rows])
     each = func.json_each(bindparam(f"{name}_rows", packed, type_=Text())).table_valued("value", name=f"{name}_raw")
     picked = [
         _typed(col, func.json_extract(each.c.value, f"$[{position}]")).label(col.name)
@@ -138,7 +141,7 @@ def _typed(col: Column[Any], extracted: Any) -> Any:
 def _json(kind: TypeEngine[Any], value: Any) -> Any:
     """A value as SQLite will store it, inside a JSON array."""
     if isinstance(kind, JSON):
-        return None if value is None else json.dumps(value, ensure_ascii=False)
+        return None if value is None else _dump(value)
     if isinstance(value, datetime):
         return moment_text(_zoned(value))
     if isinstance(value, date):

@@ -149,7 +149,8 @@ def come_to_rest(hr: HR) -> None:
     assert not [row for row in hr.office.rows("feed_run") if row["state"] != "applied" and row["problem"] is None]
     unfinished = [row for row in hr.office.jobs() if row["finished_at"] is None]
     assert not unfinished, unfinished
-    assert not [row for row in hr.office.jobs() if row["state"] in ("rejected", "failed")]
+    bad = [row for row in hr.office.rows("job", source="feed/events") if row["state"] in ("rejected", "failed")]
+    assert not [(row["kind"], row["payload"], row["reason_text"]) for row in bad]
 
 
 def accepted(hr: HR) -> dict[str, Any]:

@@ -159,7 +159,7 @@ def test_plans_lead_to_what_the_files_say_and_change_nothing_by_themselves(
             assert everything(hr) == before, "planning alone changed something"
             hr.carry(run)
             hr.turn(minutes=1)  # whose manager came by this very file
-            bad = [row for row in hr.office.jobs() if row["state"] in ("rejected", "failed")]
+            bad = [row for row in hr.office.rows("job", source="feed/hr") if row["state"] in ("rejected", "failed")]
             assert not [(row["kind"], row["payload"], row["reason_text"]) for row in bad]
             follow(people, file)
             wanted = {

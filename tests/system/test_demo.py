@@ -40,7 +40,7 @@ def test_it_walks_from_the_file_to_the_mails(shown: tuple[Path, str]) -> None:
     parts = [
         "before today", "Monday: HR sends its file", "feed plan hr monday.csv", "Nothing has been changed.",
         "feed apply hr monday.csv", "45 jobs: 45 succeeded.", "Tuesday: people move and leave", "feed plan hr tuesday.csv",
-        "feed apply hr tuesday.csv", "feed failed", '"error_code";"error_text";"PersonnelNo"', "Wednesday: a filter went wrong",
+        "feed apply hr tuesday.csv", "The refused records come back", '"error_code";"error_text";"PersonnelNo"', "Wednesday: a filter went wrong",
         "Held by these brakes", "Nobody was touched: 44 people are still active.", "What was done", "5. One leaver", "6. Mails",
         "One of them, opened", "7. One person", "8. Tuesday's file once more", "No job was needed.", "Go on from here",
     ]  # fmt: skip

@@ -59,7 +59,8 @@ def write(database: Database, feed: Feed, report: Report, data: Path, beside: Pa
 def run_of(beside: Path) -> str | None:
     """Return the run that the report beside a file tells of; None when there is no such report."""
     try:
-        said = json.loads(_named(beside, JSON).read_text(encoding="utf-8"))
+        with _named(beside, JSON).open(encoding="utf-8") as file:
+            said = json.loads(file.readline() + "]}")  # its lines come after the first one, and may be very many
         return str(said["run"]["id"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -147,11 +148,10 @@ def _write_json(conn: Connection, report: Report, file: IO[str]) -> None:
         "source": report.source, "file": report.name, "state": report.state, "told": report.told,
         "at": report.at, "run": report.run.as_json() if report.run else None,
     }  # fmt: skip
-    file.write(json.dumps(head, default=_plain)[:-1] + ', "lines": [')
+    file.write(json.dumps(head, default=_plain)[:-1] + ', "lines": [\n')
     if report.run is not None:
         for number, line in enumerate(runs.all_lines(conn, report.run.id)):
-            file.write(",\n" if number else "\n")
-            file.write(json.dumps(_shown(line), default=_plain))
+            file.write((",\n" if number else "") + json.dumps(_shown(line), default=_plain))
     file.write("]}\n")
 
 
