@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from office import Office
+
 from worker.feeds import runs
 from worker.feeds.config import load_feeds
 from worker.feeds.declaration import Feed

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from faker import Faker
-
 from hr import HEADER, HR, person
+
 from worker.feeds.failed_rows import write_failed_rows
 from worker.feeds.runs import Run
 

@@ -68,7 +68,7 @@ def _unnested(columns: Sequence[Column[Any]], rows: Rows, name: str) -> FromClau
 
 def _all_the_same(kind: TypeEngine[Any], values: Sequence[Any]) -> bool:
     """Whether one value stands for all. Of JSON only "nothing": in Python {"a": 1} equals {"a": true}."""
-    return values.count(values[0]) == len(values) and (values[0] is None or not isinstance(kind, JSON))
+    return (values[0] is None or not isinstance(kind, JSON)) and values.count(values[0]) == len(values)
 
 
 def _element_type(kind: TypeEngine[Any]) -> TypeEngine[Any]:
@@ -104,11 +104,14 @@ def array_text(kind: TypeEngine[Any], values: Sequence[Any]) -> str:
         texts = [None if value is None else ("t" if value else "f") for value in values]
     else:
         texts = [None if value is None else str(value) for value in values]
-    if None not in texts:
-        joined = _BETWEEN.join(texts)  # type: ignore[arg-type]
-        if joined.count(_BETWEEN) == len(texts) - 1:
-            return '{"' + _escaped(joined).replace(_BETWEEN, '","') + '"}'
-    return "{" + ",".join("NULL" if text is None else f'"{_escaped(text)}"' for text in texts) + "}"
+    joined = _BETWEEN.join([text or "" for text in texts])
+    if joined.count(_BETWEEN) != len(texts) - 1:
+        parts = [_escaped(text or "") for text in texts]
+    elif None in texts:
+        parts = _escaped(joined).split(_BETWEEN)
+    else:
+        return '{"' + _escaped(joined).replace(_BETWEEN, '","') + '"}'
+    return "{" + ",".join("NULL" if text is None else f'"{part}"' for text, part in zip(texts, parts, strict=True)) + "}"
 
 
 def _zoned(value: Any) -> Any:

@@ -1,6 +1,18 @@
 """The tables of the feeds: what HR said of whom, the plans made of it, and what was decided."""
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, SmallInteger, String, Table, Text, UniqueConstraint, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.dialects.postgresql import VARCHAR
 
 from worker.tables import Id, Json, Moment, metadata

@@ -1,4 +1,4 @@
-"""Writes the pages of docs/ that follow from the code: every job, every reason and every setting, each said once."""
+"""Writes the pages of docs/ that follow from the code: every job, reason, setting and key of a feed, each said once."""
 
 import json
 import sys
@@ -8,8 +8,13 @@ from inspect import cleandoc
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from worker import refusals
 from worker.app import load_jobs
+from worker.feeds.claims import FIELDS, KEYS
+from worker.feeds.codes import CODES
+from worker.feeds.declaration import Absent, Brake, Brakes, Complete, Feed, GroupRule, Leavers, Movers, Take
 from worker.jobs import Kind, Registry
 from worker.ledger import SQLITE_BATCH
 from worker.outcomes import REASONS
@@ -36,11 +41,12 @@ _SAID_BY: Mapping[str, str] = {
 def pages(docs: Path = DOCS) -> dict[Path, str]:
     """Return what each page should hold: whole pages, and those in which only a part is written by this."""
     registry = own_jobs()
-    operate = docs / "operate.md"
+    operate, feeds = docs / "operate.md", docs / "feeds.md"
     return {
         docs / "jobs.md": jobs_page(registry),
         docs / "reasons.md": reasons_page(registry),
         operate: with_settings(operate.read_text(encoding="utf-8")),
+        feeds: with_feeds(feeds.read_text(encoding="utf-8")),
     }
 
 
@@ -284,11 +290,16 @@ and so does the same message sent again with the same key. Of a reason that is n
 
 def with_settings(text: str) -> str:
     """Return docs/operate.md with its table of settings as the code has it. Raises ValueError when the markers are gone."""
-    begin, found, rest = text.partition(_BEGIN)
-    _, end, after = rest.partition(_END)
+    return _between(text, "operate.md", (_BEGIN, _END), settings_table())
+
+
+def _between(text: str, page: str, marks: tuple[str, str], written: str) -> str:
+    """Return a page with what stands between two lines of it written anew."""
+    begin, found, rest = text.partition(marks[0])
+    _, end, after = rest.partition(marks[1])
     if not found or not end:
-        raise ValueError(f"docs/operate.md has lost the lines {_BEGIN} and {_END}; put them around the table of settings")
-    return f"{begin}{_BEGIN}\n\n{settings_table()}\n\n{_END}{after}"
+        raise ValueError(f"docs/{page} has lost the lines {marks[0]} and {marks[1]}; put them around what is written by this")
+    return f"{begin}{marks[0]}\n\n{written}\n\n{marks[1]}{after}"
 
 
 def settings_table() -> str:
@@ -314,6 +325,72 @@ def _preset(value: Any) -> str:
     if isinstance(value, list):
         value = ",".join(value)
     return f"`{str(value).lower() if isinstance(value, bool) else value}`" if value not in (None, "") else ""
+
+
+# ------------------------------------------------------------------------------------------------------- feeds
+
+
+def with_feeds(text: str) -> str:
+    """Return docs/feeds.md with its tables as the code has them."""
+    said: Mapping[str, str] = {
+        "fields": table(("field", "what it holds"), [(f"`{name}`", words) for name, words in FIELDS.items()]),
+        "keys": table(("key", "what it says"), [(f"`{name}`", words) for name, words in KEYS.items()]),
+        "brakes": brakes_table(),
+        "declaration": declaration_tables(),
+        "codes": table(("code", "what it means, and what to do"), [(f"`{code}`", words) for code, words in CODES.items()]),
+    }
+    for name, written in said.items():
+        text = _between(text, "feeds.md", (f"<!-- {name}: written by `{COMMAND}` -->", f"<!-- {name} end -->"), written)
+    return text
+
+
+_PARTS: Mapping[str, tuple[type[BaseModel], str]] = {
+    "[feeds.NAME]": (Feed, "The name is that of the source: a small letter, then at most 40 of a-z, 0-9, _ and -."),
+    "[feeds.NAME.columns]": (Take, "`field = \"Column\"`, or `field = { … }` with these keys."),
+    "[[feeds.NAME.groups]]": (GroupRule, "One such table for each rule. Of two rules for one group the first is named."),
+    "[feeds.NAME.leavers]": (Leavers, "What becomes of whoever leaves."),
+    "[feeds.NAME.absent]": (Absent, "What becomes of whoever is missing from full files."),
+    "[feeds.NAME.movers]": (Movers, "What becomes of the groups of before."),
+    "[feeds.NAME.complete]": (Complete, "How a full file proves that it is whole."),
+    "[feeds.NAME.brakes]": (Brake, "`brake = { … }` for each of the [brakes](#5-the-brakes), with these keys; `{}` switches a brake off."),
+}  # fmt: skip
+
+
+def declaration_tables() -> str:
+    """Return the keys of a feed's declaration, table by table as muster.toml has them."""
+    told = []
+    for head, (part, words) in _PARTS.items():
+        schema = part.model_json_schema()
+        rows = [
+            (f"`{name}`", _declared(name, field, schema.get("$defs", {})), _unset(name, field, schema), field["description"])
+            for name, field in schema["properties"].items() if "description" in field
+        ]  # fmt: skip
+        told.append(f"### `{head}`\n\n{words}\n\n{table(('key', 'takes', 'if unset', 'meaning'), rows)}")
+    return "\n\n".join(told)
+
+
+def _declared(name: str, field: Mapping[str, Any], known: Mapping[str, Any]) -> str:
+    inner = field.get("additionalProperties")
+    if inner is not None:
+        return f"table of {'columns' if name == 'columns' else type_words(inner, known)}"
+    words = type_words(field, known).replace("text (1 to 1 characters)", "one character")
+    return words.replace(" or null", ' or `"never"`' if name == "delete_days" else "")
+
+
+def _unset(name: str, field: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
+    if name in schema.get("required", ()):
+        return "has to be set"
+    value = field.get("default")
+    return f"`{json.dumps(value, ensure_ascii=False)}`" if value not in (None, "", [], {}) else ""
+
+
+def brakes_table() -> str:
+    """Return the brakes with what they let through unless declared otherwise."""
+    rows = []
+    for name, field in Brakes.model_fields.items():
+        preset: Brake = field.default
+        rows.append((f"`{name}`", field.description or "", f"{preset.percent:g}", str(preset.floor)))
+    return table(("brake", "what it counts", "`percent`", "`floor`"), rows)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

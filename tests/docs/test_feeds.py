@@ -3,7 +3,6 @@
 import os
 import re
 import shlex
-import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +17,6 @@ from shell import Shell
 
 from worker.app import App
 from worker.cli import cli
-from worker.feeds.codes import CODES
 from worker.feeds.config import load_feeds
 from worker.feeds.desk import Feeds
 from worker.feeds.feeder import Feeder
@@ -34,7 +32,7 @@ BLOCK = re.compile(r"<!-- (example|more|typed before): (.+?) -->\n(?:\n?```(\w*)
 MOMENT = re.compile(r"# (\d{4}-\d\d-\d\d \d\d:\d\d)\b")
 # Ids and hashes are others each time: each one of the page stands for the one that is printed at its place.
 NAMES = re.compile(r"\b(?:[0-9a-f]{8}(?:-[0-9a-f]{4}){2,3}(?:-[0-9a-f]{12})?|[0-9a-f]{64}|[0-9a-f]{12})\b")
-CHAPTERS = [title for title in re.findall(r"^## (.+)$", page(PAGE), re.MULTILINE)]
+CHAPTERS: list[str] = re.findall(r"^## (.+)$", page(PAGE), re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -69,6 +67,7 @@ class Scene:
         self.office.now = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
         self.office.keeper.enlist()
         self.names: dict[str, str] = {}
+        self.last = ""
 
     def put(self, block: Block) -> None:
         """Write the file that a block shows, or add to it."""
@@ -79,23 +78,28 @@ class Scene:
 
     def typed(self, line: str) -> str:
         """Type a line; returns what is printed, on both channels."""
-        line = NAMES.sub(lambda found: self.names.get(found[0], found[0]), line)
-        words = shlex.split(line)
-        if words[0] == "muster":
-            answer = CliRunner().invoke(cli, words[1:], env=self.shell.env)
+        line = self.named(line)
+        *given, words = re.split(r"(?<=^)(MUSTER_\w+=\S+) ", line)
+        if words.startswith("muster "):
+            env = self.shell.env | dict(one.split("=", 1) for one in given if one)
+            answer = CliRunner().invoke(cli, shlex.split(words)[1:], env=env)
             if answer.exception is not None and not isinstance(answer.exception, SystemExit):
                 raise answer.exception
-            printed = answer.output
+            printed = answer.stdout + answer.stderr
         else:
             done = subprocess.run(line, shell=True, cwd=self.folder, capture_output=True, text=True, timeout=30, check=False)
             printed = done.stdout + done.stderr
         self.work()
         return "".join(f"{one.rstrip()}\n" for one in printed.splitlines())
 
+    def named(self, line: str) -> str:
+        """A line with the ids and hashes of this time for those of the page."""
+        return NAMES.sub(lambda found: self.names.get(found[0], self.last), line)
+
     def work(self) -> None:
         """What workers do by themselves: jobs, messages, due dates."""
         app, settings = self.office.app, load(self.shell.env)
-        app.settings = settings
+        app.settings = app.database.settings = settings
         feeder = Feeder(Feeds(app.database, app.registry, settings, app.clock, app.ring, load_feeds(settings)))
         self.office.keeper.heartbeat()
         for _ in range(2):
@@ -109,7 +113,7 @@ class Scene:
         """Type what a block shows, and return it with what was answered."""
         told = ""
         for line, answer in _lines(block.text):
-            told += line + "\n"
+            told += (self.named(line) if WRITE in os.environ else line) + "\n"
             moment = MOMENT.match(line)
             if moment:
                 self.office.now = datetime.strptime(moment[1], "%Y-%m-%d %H:%M").replace(tzinfo=UTC)
@@ -117,6 +121,8 @@ class Scene:
             elif line.startswith("$ "):
                 printed = self.typed(line[2:])
                 self.names |= dict(zip(NAMES.findall(answer), NAMES.findall(printed), strict=False))
+                found = [x for x in NAMES.findall(printed) if len(x) == 12]
+                self.last = found[-1] if found else self.last
                 told += printed
         return told
 

@@ -65,7 +65,8 @@ DEPARTMENTS = st.sampled_from(["Sales", "Engineering"])
 def said(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
     """The type of a message, and what it says of the person."""
     name = {"first": draw(st.sampled_from(["Ann", "Anna"])), "last": draw(st.sampled_from(["Archer", "Baker"]))}
-    department, near = draw(DEPARTMENTS), day(draw(st.integers(-3, DAYS)))
+    # Nobody leaves before they start: what contradicts itself is refused, and later words are another story.
+    department, near, end = draw(DEPARTMENTS), day(draw(st.integers(-3, 10))), day(draw(st.integers(11, DAYS)))
     full = {**name, "attributes": {"department": department, "phone": "1"}, "last_day": "", "leave_from": "", "leave_to": ""}
     choices: list[tuple[str, dict[str, Any]]] = [
         ("onboard", full),
@@ -82,7 +83,8 @@ def said(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
         ("person.changed", {"manager": "<clear>"}),
         ("offboard", {"reason": "retired"}),
         ("offboard", {"reason": "fraud"}),
-        ("offboard", {"last_day": near}),
+        ("offboard", {"last_day": end}),
+        ("person.changed", {"last_day": end}),
     ]
     return draw(st.sampled_from(choices))
 

@@ -25,6 +25,7 @@ from worker.app import App
 from worker.demo import feed
 from worker.directory import credentials
 from worker.directory.accounts import by_ids, find
+from worker.feed_tables import feed_run
 from worker.feeds import runs
 from worker.jobs import UserRef
 from worker.mail.catcher import Catcher
@@ -238,7 +239,7 @@ class _Show:
     def _latest(self) -> str:
         """What people type to name the latest plan that was applied."""
         with self.app.database.read() as conn:
-            [run] = runs.latest(conn, runs.feed_run.c.applied_at.is_not(None), limit=1)
+            [run] = runs.latest(conn, feed_run.c.applied_at.is_not(None), limit=1)
         return (run.hash or run.id)[: runs.HASH_SHOWN]
 
     def _submit(self, lines: Iterable[str], source: str) -> None:

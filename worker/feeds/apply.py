@@ -13,7 +13,7 @@ from worker import faultpoints
 from worker.bulk import insert_rows, update_rows
 from worker.database import Database
 from worker.feed_tables import feed_action, feed_message, feed_person, feed_run, feed_source
-from worker.feeds import runs, usernames
+from worker.feeds import cases, runs, usernames
 from worker.feeds.declaration import Feed
 from worker.feeds.runs import APPLIED, APPLYING, APPROVED, DROPPED, HELD, PLANNED, Run
 from worker.intake import Acceptance, Intake, Request
@@ -61,6 +61,34 @@ def drop(conn: Connection, run: Run, *, by: str, reason: str, now: datetime) -> 
     return runs.get(conn, run.id)
 
 
+def supersede(conn: Connection, run: Run, now: datetime) -> None:
+    """Put aside a plan that another one was quicker than; its messages are planned anew. The caller's transaction."""
+    if runs.get(conn, run.id, lock=True).state in (PLANNED, APPROVED):
+        conn.execute(
+            update(feed_run).where(feed_run.c.id == run.id).values(state=DROPPED, finished_at=now, problem=SUPERSEDED)
+        )
+    _free_messages(conn, run.source)
+
+
+def _free_messages(conn: Connection, source: str) -> None:
+    """Let the messages of superseded plans be planned again; those of a plan that a person put aside stay with it."""
+    gone = select(feed_run.c.id).where(
+        feed_run.c.source == source, feed_run.c.state == DROPPED, feed_run.c.problem == SUPERSEDED
+    )
+    which = (feed_message.c.source == source, feed_message.c.state == "new", feed_message.c.run.in_(gone))
+    conn.execute(update(feed_message).where(*which).values(run=None))
+
+
+def supersede(conn: Connection, run: Run, now: datetime) -> None:
+    """Put aside earlier plans of the same kind: what they were made of is in this one. The caller's transaction."""
+    older = (
+        feed_run.c.source == run.source, feed_run.c.origin == run.origin, feed_run.c.state.in_([PLANNED, HELD]),
+        feed_run.c.id < run.id,
+    )  # fmt: skip
+    values = {"state": DROPPED, "finished_at": now, "problem": "a later plan holds the same and more"}
+    conn.execute(update(feed_run).where(*older).values(values))
+
+
 def decide(conn: Connection, run: Run, now: datetime) -> Run:
     """Decide that all of a plan shall be. The caller's transaction; the whole of the flip. Raises NotApplied."""
     run = runs.get(conn, run.id, lock=True)
@@ -86,6 +114,7 @@ def decide(conn: Connection, run: Run, now: datetime) -> Run:
     if run.total:
         older = (feed_run.c.source == run.source, feed_run.c.state.in_([PLANNED, HELD, APPROVED]), feed_run.c.id != run.id)
         conn.execute(update(feed_run).where(*older).values(state=DROPPED, finished_at=now, problem=SUPERSEDED))
+        _free_messages(conn, run.source)
     state = APPLYING if run.total else APPLIED
     conn.execute(
         update(feed_run).where(feed_run.c.id == run.id)
@@ -137,13 +166,14 @@ def carry(
 ) -> Run:
     """Turn what was decided into jobs and accepted state; goes on where somebody else stopped."""
     size = CHUNK if database.on_postgresql else CHUNK_SQLITE
+    run_id = run.id
+
+    def work(conn: Connection) -> tuple[Run, Intake]:
+        intake = Intake(registry)
+        return _carry_chunk(Scope(conn, clock(), settings), intake, run_id, feed, size), intake
+
     while run.state == APPLYING:
         at = run.carried
-
-        def work(conn: Connection) -> tuple[Run, Intake]:
-            intake = Intake(registry)
-            return _carry_chunk(Scope(conn, clock(), settings), intake, run.id, feed, size), intake
-
         run, intake = database.transact(work)
         for kind, urgent in sorted(intake.rung):
             ring(kind, urgent)
@@ -165,6 +195,7 @@ def _carry_chunk(scope: Scope, intake: Intake, run_id: str, feed: Feed, size: in
     changed = sorted((line for line in found if line["person"] and line["number"] not in refused), key=lambda line: line["external_id"])
     insert_rows(conn, feed_person, [_person(run, line, scope.now) for line in changed], conflict="replace")
     usernames.give(scope, run.source, [line["external_id"] for line in changed])
+    cases.close_cases(scope, run.source, [line["external_id"] for line in changed if line["action"] != "case"])
     last = found[-1]["number"] if found else run.total
     values: dict[str, Any] = {"carried": last}
     if last >= run.total:
@@ -207,7 +238,7 @@ def settle(scope: Scope, run: Run, feed: Feed) -> bool:
     Such a person counts as not planned at all: the next record about them is looked at anew, whatever it says.
     """
     conn = scope.conn
-    mine = (job.c.source == feed.job_source, job.c.key.like(f"{run.id}/%"))
+    mine = runs.jobs_of(run, feed.job_source)
     bad = conn.execute(
         select(job.c.key, job.c.reason)
         .where(*mine, job.c.state.in_([State.REJECTED.value, State.FAILED.value]), job.c.pruned.is_(False))

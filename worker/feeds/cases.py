@@ -48,7 +48,8 @@ _COLUMNS = [feed_case.c[name] for name in Case.__dataclass_fields__]
 def open_cases(scope: Scope, source: str, rows: Sequence[Mapping[str, Any]]) -> int:
     """Open cases, given as external_id, label, code, text and candidates; returns how many are new or open again.
 
-    An open case is brought up to date. A decided one stays decided, unless the question is another one now.
+    An open case is brought up to date. A decided one stays decided, unless the question is another one now, or somebody
+    whose opening was allowed was closed by hand again.
     """
     given = {row["external_id"]: row for row in rows}
     made = [
@@ -61,7 +62,7 @@ def open_cases(scope: Scope, source: str, rows: Sequence[Mapping[str, Any]]) -> 
         scope.conn, feed_case.c.external_id, given.keys() - {row.external_id for row in back}, *_COLUMNS,
         where=[feed_case.c.source == source],
     )  # fmt: skip
-    stale = sorted((row for row in known if row.state == "open" or row.code != given[row.external_id]["code"]),
+    stale = sorted((row for row in known if row.state in ("open", "enable") or row.code != given[row.external_id]["code"]),
                    key=lambda row: str(row.id))  # fmt: skip
     same = {"state": "open", "account": None, "decided_by": None, "reason": None, "decided_at": None}
     update_rows(scope.conn, feed_case, [{"id": row.id, **_said(given[row.external_id])} for row in stale], same=same)
@@ -83,11 +84,14 @@ def close_cases(scope: Scope, source: str, external_ids: Collection[str]) -> int
     return int(scope.conn.execute(statement).rowcount)
 
 
-def enabled(conn: Connection, source: str, external_ids: Collection[str]) -> set[str]:
-    """Return those of these people of whom somebody decided that the feed may open their accounts again."""
+def enabled(conn: Connection, source: str, external_ids: Collection[str]) -> dict[str, datetime]:
+    """Return of whom of these people somebody decided that the feed may open their accounts again, and when.
+
+    A decision is about what was closed before it; who is closed by hand later is a new case.
+    """
     where = [feed_case.c.source == source, feed_case.c.state == "enable"]
-    rows = select_by(conn, feed_case.c.external_id, external_ids, feed_case.c.external_id, where=where)
-    return {row.external_id for row in rows}
+    rows = select_by(conn, feed_case.c.external_id, external_ids, feed_case.c.external_id, feed_case.c.decided_at, where=where)
+    return {row.external_id: row.decided_at for row in rows}
 
 
 def list_cases(conn: Connection, source: str | None = None, state: str | None = "open") -> list[Case]:
@@ -118,9 +122,9 @@ def decide(
     values = {"state": decision, "account": chosen.id if chosen else None, "decided_by": by, "reason": reason,
               "decided_at": scope.now}  # fmt: skip
     scope.conn.execute(update(feed_case).where(feed_case.c.id == case.id).values(values))
-    # The record itself did not change: without its digest the next run looks at it all the same.
+    # The record itself did not change: it is looked at all the same, with the next file or the next round.
     person = (feed_person.c.source == case.source) & (feed_person.c.external_id == case.external_id)
-    scope.conn.execute(update(feed_person).where(person).values(digest=None))
+    scope.conn.execute(update(feed_person).where(person).values(digest=None, due_at=scope.now))
     return _case(scope.conn.execute(select(*_COLUMNS).where(feed_case.c.id == case.id)).one())
 
 

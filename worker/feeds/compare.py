@@ -115,7 +115,7 @@ def _first_seen(
     if account.found:
         return _taken_over(feed, account, after, now, manager)
     if after.phase in ("active", "prehire"):
-        step = Step("joiner", Applied(after), [_onboard(feed, account, after, manager, welcome=feed.welcome_mail)])
+        step = Step("joiner", Applied(after), [_onboard(account, after, manager, welcome=feed.welcome_mail)])
         step.changes = {name: (None, value) for name, value in _flat(after).items() if value is not None}
         step.added = dict(after.groups)
         step.mails = int(feed.welcome_mail and after.phase == "active")
@@ -138,7 +138,7 @@ def _taken_over(
     step = Step("joiner", Applied(after), text=f"takes over the account {account.username}")
     step.changes = {name: (None, value) for name, value in _flat(after).items() if value is not None}
     if after.phase in ("active", "prehire"):
-        step.jobs = [_onboard(feed, account, after, manager, welcome=False)]
+        step.jobs = [_onboard(account, after, manager, welcome=False)]
         step.added = dict(after.groups)
         return _and_leaves(feed, account, step, None, after)
     fields = {name: value for name, value in after.fields.items() if value is not None}
@@ -157,7 +157,7 @@ def _taken_over(
 def _rehire(
     feed: Feed, account: Account, before: Applied, after: Desired, manager: Mapping[str, str] | None, now: datetime
 ) -> Step:
-    job = _onboard(feed, account, after, manager, welcome=feed.welcome_mail)
+    job = _onboard(account, after, manager, welcome=feed.welcome_mail)
     job = replace(job, fields={**job.fields, "only_these_groups": True})
     step = Step("rehire", Applied(after), [job], _changes(before.desired, after), dict(after.groups))
     step.mails = int(feed.welcome_mail and after.phase == "active")
@@ -165,7 +165,7 @@ def _rehire(
     return _and_leaves(feed, account, step, None, after)
 
 
-def _onboard(feed: Feed, account: Account, after: Desired, manager: Mapping[str, str] | None, *, welcome: bool) -> Wanted:
+def _onboard(account: Account, after: Desired, manager: Mapping[str, str] | None, *, welcome: bool) -> Wanted:
     fields: dict[str, Any] = {"username": account.username, "external_id": account.external_id}
     fields |= {name: value for name, value in after.fields.items() if value is not None}
     if after.groups:
@@ -306,7 +306,7 @@ def _change_phase(
         step.action = "mover"
         step.text = _begins(after, None)
         step.changes["start_date"] = (was.starts_on, after.starts_on)
-        step.jobs.append(_onboard(feed, account, after, manager, welcome=feed.welcome_mail))
+        step.jobs.append(_onboard(account, after, manager, welcome=feed.welcome_mail))
 
 
 def _regroup(feed: Feed, step: Step, before: Applied, after: Desired, now: datetime) -> dict[str, str]:

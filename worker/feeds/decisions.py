@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from worker.feeds import cases, correlate, directory_facts, persons, usernames
@@ -15,6 +15,8 @@ from worker.feeds.phases import Desired, desired
 from worker.scope import Scope
 
 Line = dict[str, Any]
+# What should have changed by now and did not is looked at again after this long, not at once and for ever.
+LOOK_AGAIN = timedelta(hours=1)
 # Phases in which a person has, or is about to get, an account.
 WITH_ACCOUNT = ("prehire", "active")
 # Changes that other brakes look at.
@@ -192,8 +194,8 @@ class Decider:
         if not opening:
             return
         allowed = cases.enabled(scope.conn, self.feed.name, opening)
-        for one, text in directory_facts.closed_by_hand(scope.conn, self.feed, opening).items():
-            if one not in allowed:
+        for one, (text, at) in directory_facts.closed_by_hand(scope.conn, self.feed, opening).items():
+            if one not in allowed or allowed[one] < at:
                 case = next(case for case in every if case.id == one)
                 case.line = self._case(scope, case, "disabled_by_hand", text, ())
 
@@ -269,6 +271,8 @@ class Decider:
         }  # fmt: skip
         if step is None:
             line["raw"] = newest.raw if newest and action == "case" else None
+            line["person"] = self._kept(case) if code != "older" else None
+            line["undo"] = case.person.stored if case.person else None
             return line
         if step.changes:
             line["changes"] = {name: [before, after] for name, (before, after) in step.changes.items()}
@@ -285,6 +289,8 @@ class Decider:
         after, person, claims = step.applied.desired, case.person, case.claims
         ends = [datetime.fromisoformat(until) for until in step.applied.grace.values()]
         due = min([*ends, after.due_at] if after.due_at else ends, default=None)
+        if due is not None and due <= self.now:
+            due = self.now + LOOK_AGAIN
         newest = case.newest if case.changed or person is None else None
         return {
             "account": case.account.external_id if case.account else self.feed.account(case.id),
@@ -296,6 +302,21 @@ class Decider:
             "waiting_for": case.waits, "due_at": due.isoformat() if due else None,
             "raw": newest.raw if newest else (person.raw if person else None),
         }  # fmt: skip
+
+    def _kept(self, case: _Case) -> dict[str, Any] | None:
+        """What is remembered of somebody who waits for a decision: what was said, and that nothing of it was done.
+
+        A full file says it again; of somebody unknown in it nothing is kept.
+        """
+        if case.person is None and self.feed.mode == "full":
+            return None
+        before = case.person.applied if case.person else None
+        case.account = Account(case.person.account, case.person.username or "") if case.person else Account(
+            f"?{self.feed.name}/{case.id}"[:255], ""
+        )
+        row = self._row(case, Step("case", before or Applied(Desired("none"))))
+        return row | {"applied": case.person.stored if case.person else None, "due_at": None, "waiting_for": None,
+                      "username": case.account.username or None}  # fmt: skip
 
 
 def _with_unsaid(was: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:

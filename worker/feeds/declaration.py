@@ -41,20 +41,20 @@ class Take(Part):
     Done in this order: the column, or the columns joined; `split` and `part`; `transform`; `words`; `default`.
     """
 
-    column: str | None = None
-    columns: tuple[str, ...] = ()
-    join: str = " "
-    value: str | None = None
-    split: str | None = None
-    part: int = Field(1, ge=1)
-    transform: tuple[Transform, ...] = ()
-    words: Mapping[str, str] = Field(default_factory=dict)
-    other_words: Literal["keep", "refuse"] = "keep"
-    dates: tuple[str, ...] = ()
-    default: str | None = None
-    empty: Empty | None = None
-    authority: Authority = "always"
-    required: bool = False
+    column: str | None = Field(None, description="The column, or in JSON the path to the value, such as `name.first`")
+    columns: tuple[str, ...] = Field((), description="Several columns, joined")
+    join: str = Field(" ", description="What stands between columns that are joined")
+    value: str | None = Field(None, description="The same for everybody, without a column")
+    split: str | None = Field(None, description="Where the text is cut; of `groups` what parts the names")
+    part: int = Field(1, ge=1, description="Which part of a cut text is taken, from 1")
+    transform: tuple[Transform, ...] = Field((), description="Changes of the letters, in this order")
+    words: Mapping[str, str] = Field(default_factory=dict, description="Words of the source, and what each stands for")
+    other_words: Literal["keep", "refuse"] = Field("keep", description="What becomes of a word that `words` does not hold")
+    dates: tuple[str, ...] = Field((), description="How dates of this column are written, else as in the feed's `dates`")
+    default: str | None = Field(None, description="Stands for an empty cell")
+    empty: Empty | None = Field(None, description="Whether an empty cell says nothing or clears; else the feed's `empty`")
+    authority: Authority = Field("always", description="`create`: it counts for newcomers and is never changed later")
+    required: bool = Field(False, description="An empty cell refuses the record")
 
 
 def _a_column(value: object) -> object:
@@ -73,33 +73,35 @@ DaysOrNever = Annotated[Days | None, BeforeValidator(_never)]
 class GroupRule(Part):
     """Birthright groups: whom they are for (every field named in `when` holds one of its values), and which."""
 
-    rule: str
-    when: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
-    groups: tuple[str, ...]
+    rule: str = Field(description="The name of the rule, which plans show")
+    when: Mapping[str, tuple[str, ...]] = Field(
+        default_factory=dict, description="Fields, each with its values (`*`: anything); all have to fit. Without it: everybody"
+    )
+    groups: tuple[str, ...] = Field(description="The groups; names may hold fields: `dept-{attributes.department}`")
 
 
 class Leavers(Part):
     """The ladder down: revoke and disable, then (days later) take groups and permissions, then delete, or never."""
 
-    urgent_reasons: tuple[str, ...] = ()
-    remove_access_days: int = Field(0, ge=0, le=3650)
-    delete_days: DaysOrNever = 90
-    notify_managers: bool = True
+    urgent_reasons: tuple[str, ...] = Field((), description="Reasons for which access ends now, by an urgent job")
+    remove_access_days: int = Field(0, ge=0, le=3650, description="Days until groups and permissions are taken away")
+    delete_days: DaysOrNever = Field(90, description="Days until the account is deleted")
+    notify_managers: bool = Field(True, description="Whether the manager gets a mail")
 
 
 class Absent(Part):
     """The slower ladder for whoever is missing from this many full files in a row; `files = 0`: absence means nothing."""
 
-    files: int = Field(3, ge=0, le=100)
-    remove_access_days: int = Field(30, ge=0, le=3650)
-    delete_days: DaysOrNever = 180
+    files: int = Field(3, ge=0, le=100, description="Missing from so many full files in a row; 0: absence means nothing")
+    remove_access_days: int = Field(30, ge=0, le=3650, description="Days until groups and permissions are taken away")
+    delete_days: DaysOrNever = Field(180, description="Days until the account is deleted")
 
 
 class Movers(Part):
     """Whoever moves keeps the old groups for so many days."""
 
-    grace_days: int = Field(0, ge=0, le=365)
-    notify_managers: bool = False
+    grace_days: int = Field(0, ge=0, le=365, description="Days for which groups of before are kept")
+    notify_managers: bool = Field(False, description="Whether the managers get a mail")
 
 
 class Complete(Part):
@@ -109,8 +111,12 @@ class Complete(Part):
     than the last one.
     """
 
-    trailer: str | None = None
-    size_percent: float = Field(10, ge=0, le=100)
+    trailer: str | None = Field(
+        None, description="Pattern of the last line, with a group `rows` for the number of records; without it the file is refused"
+    )
+    size_percent: float = Field(
+        10, ge=0, le=100, description="A file with so much fewer records than the last one is held; not with a trailer"
+    )
 
 
 class Brake(Part):
@@ -119,46 +125,57 @@ class Brake(Part):
     It is held when it holds more than `percent` of the people of the source and more than `floor`; or more than `count`.
     """
 
-    percent: float | None = Field(None, ge=0, le=100)
-    floor: int = Field(5, ge=0)
-    count: int | None = Field(None, ge=0)
+    percent: float | None = Field(None, ge=0, le=100, description="So many in a hundred of the source's people")
+    floor: int = Field(5, ge=0, description="So many are let through, whatever the percentage")
+    count: int | None = Field(None, ge=0, description="More are never let through")
 
 
 class Brakes(Part):
     """How much one plan may change before a person has to look at it; for events, how much a day may."""
 
-    create: Brake = Brake(percent=20, floor=50)
-    disable: Brake = Brake(percent=2, floor=5)
-    delete: Brake = Brake(percent=2, floor=5)
-    groups: Brake = Brake(percent=10, floor=20)
-    attributes: Brake = Brake(percent=20, floor=20)
-    mails: Brake = Brake(percent=25, floor=100)
+    create: Brake = Field(Brake(percent=20, floor=50), description="Accounts to be made or opened again")
+    disable: Brake = Field(Brake(percent=2, floor=5), description="People who lose their access, now or at a known time")
+    delete: Brake = Field(Brake(percent=2, floor=5), description="Accounts that will be deleted in the end")
+    groups: Brake = Field(Brake(percent=10, floor=20), description="People who lose groups")
+    attributes: Brake = Field(Brake(percent=20, floor=20), description="People whose attributes change")
+    mails: Brake = Field(Brake(percent=25, floor=100), description="Mails to be sent")
 
 
 class Feed(Part):
     """One source of people."""
 
     name: str
-    form: Form = "csv"
-    mode: Mode
-    encoding: str | None = None
-    delimiter: str | None = Field(None, min_length=1, max_length=1)
-    dates: tuple[str, ...] = ("%Y-%m-%d",)
-    empty: Empty | None = None
-    clear_word: str = "<clear>"
-    id_prefix: str = ""
-    zone: str | None = None
-    usernames: tuple[str, ...] = ("{first}.{last}", "{first}.{last}{n}")
-    username_length: int = Field(40, ge=3, le=150)
-    reserved: tuple[str, ...] = ()
-    email: str | None = None
-    path: str | None = None
-    correlate: tuple[Key, ...] = ("external_id",)
-    prehire_days: int = Field(7, ge=0, le=365)
-    welcome_mail: bool = True
+    form: Form = Field("csv", description="How the input is written")
+    mode: Mode = Field(description="Whether a file holds everybody, only what changed, or messages come one by one")
+    encoding: str | None = Field(None, description="Beats what is recognised: `utf-8`, `utf-16`, `cp1252` …")
+    delimiter: str | None = Field(None, min_length=1, max_length=1, description="What parts the columns; beats what is recognised")
+    dates: tuple[str, ...] = Field(("%Y-%m-%d",), description="How dates are written, in the signs of `strptime`")
+    empty: Empty | None = Field(
+        None, description="What an empty cell means. If unset, dates and `reason` are cleared, and of all else nothing is said"
+    )
+    clear_word: str = Field("<clear>", description="A cell with this text always clears")
+    id_prefix: str = Field("", description="Stands before the id in the account's external id; parts the ids of two sources")
+    zone: str | None = Field(None, description="Time zone of people who have none of their own, else `MUSTER_ZONE`")
+    usernames: tuple[str, ...] = Field(
+        ("{first}.{last}", "{first}.{last}{n}"),
+        description="Templates, the best first. `{first:.1}` is the first letter, `{n}` a number from 2",
+    )
+    username_length: int = Field(40, ge=3, le=150, description="The longest username")
+    reserved: tuple[str, ...] = Field((), description="Names that nobody gets, besides those that Muster knows")
+    email: str | None = Field(None, description="Template of a newcomer's address where the source gives none")
+    path: str | None = Field(None, description="Where accounts are filed; may hold fields: `staff/{attributes.country}`")
+    correlate: tuple[Key, ...] = Field(
+        ("external_id",), description="By what a newcomer's account is looked for among those that are there, in this order"
+    )
+    prehire_days: int = Field(7, ge=0, le=365, description="Days before the first day on which the account is made, closed")
+    welcome_mail: bool = Field(True, description="Whether newcomers get a mail")
     # A feed of messages may do without: then they use the names of the fields.
-    columns: Mapping[str, Annotated[Take, BeforeValidator(_a_column)]] = Field(default_factory=dict)
-    status: Mapping[str, State] = Field(default_factory=dict)
+    columns: Mapping[str, Annotated[Take, BeforeValidator(_a_column)]] = Field(
+        default_factory=dict, description="Field by field, the column it comes from"
+    )
+    status: Mapping[str, State] = Field(
+        default_factory=dict, description="The source's words for the status, and which state each of them is"
+    )
     groups: tuple[GroupRule, ...] = ()
     leavers: Leavers = Leavers()
     absent: Absent = Absent()

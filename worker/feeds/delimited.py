@@ -13,6 +13,7 @@ from worker.feeds.claims import Refusal
 from worker.feeds.declaration import Feed
 from worker.feeds.guard import unguarded
 from worker.feeds.lines import UNSEEN, Lines
+from worker.feeds.mapping import emptied, looks_secret
 from worker.feeds.records import DECLARED, ERRORS, LARGEST, Raw, Reading, Unreadable, dump
 
 # A record with more line breaks than this is a quote that was never closed.
@@ -44,6 +45,7 @@ class Table:
         reading.delimiter = self._delimiter
         self._lines = Lines(text, reading, feed.complete.trailer)
         self._held: list[str] = []
+        self._secret: list[int] = []
         self._nul = False
         self._reader = csv.reader(self._watched(), delimiter=self._delimiter, strict=True)
         header = self._header()
@@ -53,6 +55,7 @@ class Table:
         self._width = len(header)
         self._names = [unguarded(name) if errors else name for at, name in enumerate(header) if at not in errors]
         reading.header = tuple(self._names)
+        self._secret = [place for place, name in enumerate(self._names) if looks_secret(name)]
         self._check_header()
         take = feed.columns.get("external_id")
         column = take.column if take is not None else None
@@ -145,6 +148,8 @@ class Table:
                     f"{width} cells, and no line end). Nothing was taken. Fetch it again."
                 )
             reading.refused += 1
+            if self._secret:
+                text = dump(emptied(row, self._secret, width))
             yield self._nul_byte(begun, row, text) if self._nul else self._ragged(begun, row, text)
         self._lines.check_trailer()
 
@@ -173,7 +178,7 @@ class Table:
             name = self._reading.header[cell] if self._reading.header and cell < len(self._reading.header) else None
             named = f' of "{name}"' if name else ""
             told = f"At column {column} the cell{named} goes on after its closing quote. Double the quotes within the cell."
-            return Refusal("", begun, "bad_quotes", told, dump(text.rstrip("\r\n")), name)
+            return Refusal("", begun, "bad_quotes", told, dump("" if self._secret else text.rstrip("\r\n")), name)
 
     def _watched(self) -> Iterator[str]:
         """Give the lines to the csv module, and keep those of the record at hand."""

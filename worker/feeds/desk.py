@@ -5,7 +5,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import or_, select
+from sqlalchemy import Connection, or_, select
 
 from worker.database import Database
 from worker.feed_tables import feed_run, feed_source
@@ -68,10 +68,14 @@ class Feeds:
         said = list(hearing.statements(feed, found))
         run = planner.statements([one for _, one in said])
         whose = {message.id: one.external_id for message, one in said if one.external_id}
-        # Still new until the plan is applied: a plan that is held or stale takes no message along.
-        self.database.transact(
-            lambda conn: inbox.mark(Scope(conn, self.clock(), self.settings), [m.id for m in found], "new", run.id, whose)
-        )
+
+        def note(conn: Connection) -> None:
+            scope = Scope(conn, self.clock(), self.settings)
+            # Still new until the plan is applied: a plan that is held or stale takes no message along.
+            inbox.mark(scope, [message.id for message in found], "new", run.id, whose)
+            apply.supersede(conn, run, scope.now)
+
+        self.database.transact(note)
         return run
 
     def plan_due(self, source: str, *, by: str | None = None) -> Run | None:
@@ -83,7 +87,9 @@ class Feeds:
             came = persons.whose_manager_came(conn, source, feed.id_prefix, AT_ONCE)
         if not due and not came:
             return None
-        return self._planner(source, "scan", by).people(due, [one for one in came if one not in due])
+        run = self._planner(source, "scan", by).people(due, [one for one in came if one not in due])
+        self.database.transact(lambda conn: apply.supersede(conn, run, now))
+        return run
 
     def find_drift(self, source: str) -> drift.Search:
         """Compare what was accepted with the directory; changes nothing. Going through it gives the differences."""
@@ -132,6 +138,10 @@ class Feeds:
         """Put a plan aside."""
         return self.database.transact(lambda conn: apply.drop(conn, run, by=by, reason=reason, now=self.clock()))
 
+    def supersede(self, run: Run) -> None:
+        """Put aside a plan that lost the race; its messages are planned anew."""
+        self.database.transact(lambda conn: apply.supersede(conn, run, self.clock()))
+
     def apply(self, run: Run, *, advance: Advance = lambda _: None) -> Run:
         """Decide for a plan, and turn it into jobs. Raises NotApplied, and then nothing has happened."""
         feed = self.feed(run.source)
@@ -152,10 +162,10 @@ class Feeds:
         for run in reversed(open_runs):
             feed = self.feeds.get(run.source)
             if feed is not None:
-                run = self._carry(run, feed)
-                self.database.transact(
-                    lambda conn, run=run, feed=feed: apply.settle(Scope(conn, self.clock(), self.settings), run, feed)
-                )
+                self._settle(self._carry(run, feed), feed)
+
+    def _settle(self, run: Run, feed: Feed) -> None:
+        self.database.transact(lambda conn: apply.settle(Scope(conn, self.clock(), self.settings), run, feed))
 
     def scanned(self, source: str, now: datetime) -> None:
         """Note up to when due dates have been planned."""

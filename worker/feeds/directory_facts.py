@@ -1,6 +1,7 @@
 """What a plan needs to know of the directory: who is there, who was closed by hand, which managers have an account."""
 
 from collections.abc import Collection, Mapping
+from datetime import datetime
 
 from sqlalchemy import Connection, func, select
 
@@ -28,7 +29,7 @@ def managers(conn: Connection, feed: Feed, ids: Collection[str], joining: Collec
     return found
 
 
-def closed_by_hand(conn: Connection, feed: Feed, accounts: Mapping[str, str]) -> dict[str, str]:
+def closed_by_hand(conn: Connection, feed: Feed, accounts: Mapping[str, str]) -> dict[str, tuple[str, datetime]]:
     """Say of these people (id -> account) whose access somebody else than this feed took away who did, and when.
 
     A security lock, and a deactivation by hand, are stronger than what HR says.
@@ -38,21 +39,20 @@ def closed_by_hand(conn: Connection, feed: Feed, accounts: Mapping[str, str]) ->
         conn, users.c.external_id, by_account, users.c.id, users.c.external_id, users.c.is_active, users.c.locked_at,
         users.c.lock_owner,
     )  # fmt: skip
-    said: dict[str, str] = {}
+    said: dict[str, tuple[str, datetime]] = {}
     closed = {}
     for row in rows:
         if row.locked_at is not None:
-            said[by_account[row.external_id]] = f"locked by {row.lock_owner}; only unlock_user lifts that"
+            said[by_account[row.external_id]] = f"locked by {row.lock_owner}; only unlock_user lifts that", row.locked_at
         elif not row.is_active:
             closed[row.id] = by_account[row.external_id]
-    for row in _last_closing(conn, closed):
-        if row.actor != feed.job_source:
-            by = row.actor or "somebody"
-            said[closed[row.target]] = f"deactivated by {by} on {row.at:%Y-%m-%d}, not by this feed"
+    for target, at, actor in _last_closing(conn, closed):
+        if actor != feed.job_source:
+            said[closed[target]] = f"deactivated by {actor or 'somebody'} on {at:%Y-%m-%d}, not by this feed", at
     return said
 
 
-def _last_closing(conn: Connection, ids: Collection[str]) -> list[tuple]:  # type: ignore[type-arg]
+def _last_closing(conn: Connection, ids: Collection[str]) -> list[tuple[str, datetime, str | None]]:
     if not ids:
         return []
     newest = (
@@ -64,4 +64,4 @@ def _last_closing(conn: Connection, ids: Collection[str]) -> list[tuple]:  # typ
     statement = select(event.c.target, event.c.at, event.c.actor).join(
         newest, (newest.c.target == event.c.target) & (newest.c.at == event.c.at)
     ).where(event.c.action == Action.USER_DEACTIVATED)
-    return list(conn.execute(statement).all())
+    return [(row.target, row.at, row.actor) for row in conn.execute(statement)]

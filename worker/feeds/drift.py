@@ -262,10 +262,11 @@ class _Page:
         account = Account(row.account, user.username, unnamed=unnamed)
         base = Drift(row.external_id, row.account, user.username, name, "", None, None)
         drifts = [replace(base, what="external_id", should_be=row.account, found=user.external_id)] if unnamed else []
-        shut = self.by_hand.get(row.external_id)
+        shut, at = self.by_hand.get(row.external_id, (None, None))
+        allowed = self.allowed.get(row.external_id)
         if unnamed and desired.phase in OPEN and (user.locked_at or not user.is_active):
             shut = f"the account {user.username} has lost its external id, and is closed"
-        if shut is not None and (user.locked_at is not None or row.external_id not in self.allowed):
+        if shut is not None and (user.locked_at is not None or at is None or allowed is None or allowed < at):
             found = "locked" if user.locked_at is not None else "inactive"
             drifts.append(replace(base, what="access", should_be="active", found=found, left=shut))
             return Astray(row.external_id, name, drifts, None, BY_HAND)

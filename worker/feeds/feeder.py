@@ -1,6 +1,7 @@
 """The thread that looks after the feeds: goes on with interrupted plans, plans messages and due dates, takes files."""
 
 import logging
+import random
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection
 
 from worker.database import Busy, Unreachable
+from worker.feed_tables import feed_run
 from worker.feeds import apply, inbox, persons, runs, upkeep
 from worker.feeds.desk import Feeds
 from worker.feeds.runs import Run
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# Who asked for a plan that nobody asked for.
+BY = "feeder"
 # Messages are planned this soon after they came; a look costs two short queries a feed.
 ROUND_SECONDS = 2.0
 # Whether all jobs of a plan have ended is a count over them, not worth more.
@@ -60,10 +64,12 @@ class Feeder:
     def take_messages(self) -> None:
         """Plan and apply the messages that no plan knows yet."""
         for source in self.feeds.feeds:
+            for run in self._left_behind(source):
+                self._apply(run)
             with self.feeds.database.read() as conn:
                 fresh = inbox.unplanned(conn, source)
             if fresh and not self._being_planned(source, "messages"):
-                self._apply(self.feeds.plan_messages(source, by="feeder"))
+                self._apply(self.feeds.plan_messages(source, by=BY))
 
     def scan(self) -> None:
         """Plan and apply what time has brought."""
@@ -72,7 +78,7 @@ class Feeder:
             with self.feeds.database.read() as conn:
                 due = persons.due(conn, source, now, 1) or persons.whose_manager_came(conn, source, feed.id_prefix, 1)
             if due and not self._being_planned(source, "scan") and not self._held(source, "scan"):
-                self._apply(self.feeds.plan_due(source, by="feeder"))
+                self._apply(self.feeds.plan_due(source, by=BY))
             elif now - self._scanned.get(source, datetime.min.replace(tzinfo=UTC)) < SCAN_NOTED:
                 continue
             self.feeds.scanned(source, now)
@@ -108,16 +114,25 @@ class Feeder:
             self.feeds.apply(run)
         except apply.NotApplied:
             # Another plan was applied meanwhile; what this one was made of is planned anew in the next round.
-            self.feeds.drop(run, by="feeder", reason="another plan was applied meanwhile")
+            self.feeds.supersede(run)
+
+    def _left_behind(self, source: str) -> list[Run]:
+        """Plans of messages that a feeder made and, being ended before it could, did not apply."""
+        table = runs.feed_run.c
+        before = self.feeds.clock() - PLANNING_LIFE
+        with self.feeds.database.read() as conn:
+            which = (table.source == source, table.origin == "messages", table.state == runs.PLANNED,
+                     table.requested_by == BY, table.created_at < before)  # fmt: skip
+            return runs.latest(conn, *which, limit=1)
 
     def _being_planned(self, source: str, origin: str) -> bool:
-        return self._any(source, origin, runs.PLANNING, PLANNING_LIFE)
+        return any(self._any(source, origin, state, PLANNING_LIFE) for state in (runs.PLANNING, runs.PLANNED))
 
     def _held(self, source: str, origin: str) -> bool:
         return self._any(source, origin, runs.HELD, HELD_AGAIN)
 
     def _any(self, source: str, origin: str, state: str, age: timedelta) -> bool:
-        table = runs.feed_run.c
+        table = feed_run.c
         since = self.feeds.clock() - age
         with self.feeds.database.read() as conn:
             which = (table.source == source, table.origin == origin, table.state == state, table.created_at > since)
@@ -126,7 +141,8 @@ class Feeder:
 
 def look_after(feeder: Feeder, stopped: Callable[[float], bool]) -> None:
     """Go round until `stopped(seconds)`, which waits that long, says so."""
-    while not stopped(ROUND_SECONDS):
+    # At uneven times, so that two workers that began at once do not plan the same messages at once for ever.
+    while not stopped(ROUND_SECONDS * random.uniform(0.75, 1.25)):
         try:
             feeder.pass_once()
         except Exception:

@@ -31,6 +31,8 @@ _SECRET = re.compile(r"passw|pwd|secret(?!ar)|token|credential", re.IGNORECASE)
 _SECRET_WORDS = frozenset({"pin", "ssn", "iban"})
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _MAYBE_SECRET = re.compile(r"passw|pwd|secret|token|credential|pin|ssn|iban", re.IGNORECASE)
+# What stands before a colon, in text that is meant to be JSON.
+_NAMES = re.compile(r"[\w$.-]+(?=[\"']?\s*:)")
 
 # What is wrong with a record: the column, as it is called in the file, and the flaw of its cell.
 Flaws = list[tuple[str, Flaw]]
@@ -39,6 +41,20 @@ Flaws = list[tuple[str, Flaw]]
 def looks_secret(name: str) -> bool:
     """Whether a column of this name holds what must not be kept, such as a password or a bank account."""
     return bool(_SECRET.search(name)) or any(word.lower() in _SECRET_WORDS for word in _WORDS.findall(name))
+
+
+def names_secret(text: str) -> bool:
+    """Whether a text that could not be read as JSON names something that looks secret."""
+    return any(map(looks_secret, _NAMES.findall(text)))
+
+
+def emptied(cells: Sequence[str], secret: Sequence[int], width: int) -> list[str]:
+    """Return a row with the cells of secret columns emptied, given by their places.
+
+    Where it has more or fewer cells than the header is wide, those too into which a secret one may have moved.
+    """
+    moved = abs(len(cells) - width)
+    return ["" if any(abs(at - place) <= moved for place in secret) else cell for at, cell in enumerate(cells)]
 
 
 class Mapper:
@@ -53,6 +69,7 @@ class Mapper:
         self.feed = feed
         self._is_table = header is not None
         self._secret = [place for place, name in enumerate(header or ()) if looks_secret(name)]
+        self._width = len(header or ())
         self._hash = hashlib.blake2b(key=feed.digest, digest_size=16)
         self._arrived = values.microseconds(arrived)
         self._zone = ZoneInfo(feed.zone or "UTC")
@@ -131,15 +148,11 @@ class Mapper:
         """Return the text of a record to keep: as it came, but with the cells of columns that look like secrets emptied."""
         if self._is_table:
             if self._secret:
-                cells = list(value)
-                for place in self._secret:
-                    if place < len(cells):
-                        cells[place] = ""
-                text = json.dumps(cells, ensure_ascii=False, separators=(",", ":"))
+                text = json.dumps(emptied(list(value), self._secret, self._width), ensure_ascii=False, separators=(",", ":"))
         elif _MAYBE_SECRET.search(text):
             try:
                 whole = json.loads(text)
-                safe = _without_secrets(whole)
+                safe = without_secrets(whole)
             except (ValueError, RecursionError):
                 return ""
             if safe != whole:
@@ -242,10 +255,10 @@ def _midnight(day: str, zone: ZoneInfo) -> int:
     return values.microseconds(day_begins(date.fromisoformat(day), zone))
 
 
-def _without_secrets(value: Any, depth: int = DEEPEST) -> Any:
+def without_secrets(value: Any, depth: int = DEEPEST) -> Any:
     """Return a JSON value with whatever stands under a name that looks secret emptied."""
     if depth == 0:
         return ""
     if isinstance(value, dict):
-        return {name: "" if looks_secret(name) else _without_secrets(part, depth - 1) for name, part in value.items()}
-    return [_without_secrets(part, depth - 1) for part in value] if isinstance(value, list) else value
+        return {name: "" if looks_secret(name) else without_secrets(part, depth - 1) for name, part in value.items()}
+    return [without_secrets(part, depth - 1) for part in value] if isinstance(value, list) else value

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TextIO
 from worker.feeds.claims import Refusal
 from worker.feeds.declaration import Feed
 from worker.feeds.lines import Lines
+from worker.feeds.mapping import names_secret, without_secrets
 from worker.feeds.records import ERRORS, LARGEST, Raw, Reading, Unreadable, dump
 from worker.feeds.shapes import MISSING, BadRecord, finder, read_scim
 from worker.redact import DEEPEST, unstorable
@@ -115,7 +116,7 @@ class _Objects:
         self._reading.refused += 1
         found = self._find_id(_data(value)) if isinstance(value, dict) else MISSING
         known = str(found).strip() if isinstance(found, (str, int)) and not unstorable(found) else ""
-        return Refusal(known, place, code, text, dump(value if source is None else source))
+        return Refusal(known, place, code, text, dump(without_secrets(value)) if source is None else _evidence(source))
 
     def _tell_oddities(self) -> None:
         for oddity, count in self._odd.items():
@@ -163,7 +164,7 @@ class ObjectLines(_Objects):
                 code, problem = "bad_json", f"More follows after the record at column {at}. Send one object a line."
         self._reading.records += 1
         self._reading.refused += 1
-        return Refusal("", place, code, problem, dump(text))
+        return Refusal("", place, code, problem, _evidence(text))
 
 
 class ObjectList(_Objects):
@@ -334,6 +335,11 @@ def restored(feed: Feed, text: str) -> Any:
     if feed.form == "scim" and isinstance(value, Mapping):
         return dict(read_scim(value, set()).value)
     return value
+
+
+def _evidence(text: str) -> str:
+    """Return as JSON a text that was not taken; nothing of one that names something secret, as nobody knows where it is."""
+    return dump("" if names_secret(text) else text)
 
 
 def _data(record: Mapping[str, Any]) -> Any:

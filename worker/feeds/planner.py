@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -286,7 +287,7 @@ class Planner:
         """Store lines that were decided without looking at the directory."""
         for start in range(0, len(lines), self.chunk):
             part = lines[start : start + self.chunk]
-            self.database.transact(lambda conn, part=part: self._insert(conn, part))
+            self.database.transact(partial(self._insert, lines=part))
             self._stored(part)
             self.tally.actions.update(line["action"] for line in part)
 

@@ -19,6 +19,10 @@ PLAN_LIFE = timedelta(days=7)
 APPROVAL_LIFE = timedelta(hours=24)
 # Characters of a plan's hash that people have to type.
 HASH_SHOWN = 12
+# What of a line its plan's hash is made of: whom it is about, what is done, and the exact jobs.
+HASHED = ("external_id", "action", "code", "changes", "groups", "jobs")
+# Made once: json.dumps makes a new encoder at each call that does not use the defaults.
+_dump = json.JSONEncoder(sort_keys=True, ensure_ascii=False).encode
 
 PLANNING, PLANNED, HELD, APPROVED, APPLYING, APPLIED, REFUSED, DROPPED = (
     "planning", "planned", "held", "approved", "applying", "applied", "refused", "dropped",
@@ -109,9 +113,8 @@ def fingerprint(source: str, version: int) -> "hashlib._Hash":
 
 
 def tell(told: "hashlib._Hash", line: Mapping[str, Any]) -> None:
-    """Add a line to the hash: whom it is about, what is done, and the exact jobs."""
-    said = [line[name] for name in ("external_id", "action", "code", "changes", "groups", "jobs")]
-    told.update(json.dumps(said, sort_keys=True, ensure_ascii=False).encode() + b"\n")
+    """Add a line to the hash; it has at least the columns HASHED."""
+    told.update(_dump([line[name] for name in HASHED]).encode() + b"\n")
 
 
 def job_key(run_id: str, number: int, place: int) -> str:
@@ -120,11 +123,12 @@ def job_key(run_id: str, number: int, place: int) -> str:
 
 
 def lines(
-    conn: Connection, run_id: str, *which: ColumnElement[bool], after: int = 0, limit: int
+    conn: Connection, run_id: str, *which: ColumnElement[bool], after: int = 0, limit: int, only: Sequence[str] = ()
 ) -> list[dict[str, Any]]:
-    """Return lines of a plan in order, those after number `after`, as columns of feed_action."""
+    """Return lines of a plan in order, those after number `after`, as columns of feed_action; `only` these, and the number."""
+    columns = [feed_action.c.number, *(feed_action.c[name] for name in only)] if only else [feed_action]
     statement = (
-        select(feed_action)
+        select(*columns)
         .where(feed_action.c.run == run_id, feed_action.c.number > after, *which)
         .order_by(feed_action.c.number)
         .limit(limit)
@@ -132,10 +136,12 @@ def lines(
     return [dict(row._mapping) for row in conn.execute(statement)]  # noqa: SLF001
 
 
-def all_lines(conn: Connection, run_id: str, *which: ColumnElement[bool], size: int = 1_000) -> Iterator[dict[str, Any]]:
+def all_lines(
+    conn: Connection, run_id: str, *which: ColumnElement[bool], size: int = 1_000, only: Sequence[str] = ()
+) -> Iterator[dict[str, Any]]:
     """Yield every line of a plan in order, a thousand at a time."""
     after = 0
-    while part := lines(conn, run_id, *which, after=after, limit=size):
+    while part := lines(conn, run_id, *which, after=after, limit=size, only=only):
         yield from part
         after = part[-1]["number"]
 
@@ -159,11 +165,18 @@ def outcomes(conn: Connection, source: str, found: Sequence[Mapping[str, Any]]) 
     }
 
 
+def jobs_of(run: Run, source: str) -> tuple[ColumnElement[bool], ...]:
+    """The conditions that pick the jobs of a run."""
+    # Ids grow with time: what is older than the run, by clocks an hour apart, need not be looked at.
+    since = f"{max(int(run.id[:8] + run.id[9:13], 16) - 3_600_000, 0):012x}"
+    return (job.c.source == source, job.c.key.like(f"{run.id}/%"), job.c.id > f"{since[:8]}-{since[8:]}-0000-0000-000000000000")
+
+
 def progress(conn: Connection, run: Run, source: str) -> dict[str, int]:
     """Count the jobs of a run by state."""
     statement = (
         select(job.c.state, func.count())
-        .where(job.c.source == source, job.c.key.like(f"{run.id}/%"))
+        .where(*jobs_of(run, source))
         .group_by(job.c.state)
         .order_by(job.c.state)
     )

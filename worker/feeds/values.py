@@ -44,6 +44,8 @@ _AROUND = (
 )
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _SERIAL = re.compile(r"(\d{5})(?:[.,]\d+)?", re.ASCII)
+# No source begins an id so: taken as it stands, ="00017" would be another person than 00017.
+_TEXT_MARKS = ("=", "'")
 _SCIENTIFIC = re.compile(r"\d(?:[.,]\d+)?[eE]\+\d+", re.ASCII)
 _WHOLE = re.compile(r"\d{1,19}", re.ASCII)
 _PLAIN_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
@@ -123,6 +125,9 @@ def identifier(text: str) -> str:
                 raise Flaw("bad_id", f"holds the invisible character U+{ord(letter):04X}. Type the id anew in the source.", text)
     if len(text) > fields.LONGEST_EXTERNAL_ID:
         raise Flaw("too_long", f"has more than {fields.LONGEST_EXTERNAL_ID} characters, which no id has.", text)
+    if text.startswith(_TEXT_MARKS):
+        raise Flaw("bad_id", "begins with a mark by which a spreadsheet keeps a number as text. Export it again from the source, "
+                             "without a spreadsheet in between.", text)  # fmt: skip
     if "+" in text and _SCIENTIFIC.fullmatch(text):
         raise Flaw("bad_id", "is a number that a spreadsheet has rounded. Give the column the format text, then export it "
                              "again from the source.", text)  # fmt: skip

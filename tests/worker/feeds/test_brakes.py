@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 import pytest
-
 from hr import DECLARED, HEADER, HR, csv_text, person
+
 from worker.feeds import brakes
 from worker.feeds.apply import NotApplied
 from worker.feeds.declaration import Brake

@@ -219,6 +219,7 @@ def test_accounts_that_are_gone_or_lost_their_id(team: HR) -> None:
     assert team.groups("ann.archer") == {"staff", "sales"}
 
 
+@ON_SQLITE
 def test_people_with_open_jobs_are_left_out_and_counted(team: HR) -> None:
     team.office.submit("update_user", {"user": "ann.archer", "name": "Annie"})
     by_hand_later = team.office.submit("update_user", {"user": "bob.brewer", "name": "Bobby"})

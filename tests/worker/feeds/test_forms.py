@@ -7,8 +7,8 @@ from random import Random
 from typing import Any
 
 import pytest
-
 from hr import HR
+
 from worker.feeds.runs import Run
 
 DATED = 'effective_on = "from"\nmodified = "$occurred_at"'
@@ -105,9 +105,9 @@ def as_lines(workers: list[Any]) -> str:
 
 @pytest.mark.parametrize(("form", "write"), [("ndjson", as_lines), ("json", json.dumps)])
 def test_json_becomes_people_and_the_same_again_nothing(
-    declare: Callable[[str], HR], form: str, write: Callable[[list[Any]], str]
+    declare_sqlite: Callable[[str], HR], form: str, write: Callable[[list[Any]], str]
 ) -> None:
-    hr = declare(declared(JSON, "hr", form=form))
+    hr = declare_sqlite(declared(JSON, "hr", form=form))
     hr.apply(write(WORKERS))
     assert hr.states() == {"ann.archer": "active", "bob.brewer": "active"}
     assert hr.groups("ann.archer") == {"staff", "sales"}
@@ -177,8 +177,10 @@ def test_a_scim_bulk_request_is_state_and_the_rest_is_found_out(declare: Callabl
     assert hr.states() == {"ann.archer": "closed", "bob.brewer": "active"}
 
 
-def test_flawed_scim_is_understood_where_it_can_be_and_refused_with_its_flaw_where_not(declare: Callable[[str], HR]) -> None:
-    hr = declare(declared(SCIM, "hr"))
+def test_flawed_scim_is_understood_where_it_can_be_and_refused_with_its_flaw_where_not(
+    declare_sqlite: Callable[[str], HR],
+) -> None:
+    hr = declare_sqlite(declared(SCIM, "hr"))
     odd = {"path": "/users", "method": "post", "bulkId": "same", "data": {
         "username": "aa", "externalId": "001", "id": "x", "name": {"givenname": "Ann", "familyName": "Archer"},
         "active": "True", "resourceType": "User", ENTERPRISE: {"manager": "002", "department": "Sales"},
@@ -197,6 +199,17 @@ def test_flawed_scim_is_understood_where_it_can_be_and_refused_with_its_flaw_whe
     assert ann
     assert bob
     assert ann.manager == bob.id
+
+
+def test_a_password_in_an_operation_that_is_refused_is_kept_nowhere(declare_sqlite: Callable[[str], HR]) -> None:
+    hr = declare_sqlite(declared(SCIM, "hr"))
+    said = operation("001", "Ann", "Archer", bulk_id="a", password="hunter2-secret")
+    twice = json.dumps(said).replace('"bulkId": "a"', '"bulkId": "b", "bulkId": "c"')
+    text = bulk({**said, "method": "PATCH"}, operation("002", "Bob", "Brewer", bulk_id="d"))
+    run = hr.apply(text.replace('"Operations": [', f'"Operations": [{twice}, '))
+    assert refusals(hr, run) == [(1, "bad_json"), (2, "bad_operation")]
+    assert "hunter2" not in str(hr.office.rows("feed_action"))
+    assert hr.states() == {"bob.brewer": "active"}
 
 
 def test_active_that_is_missing_or_null_opens_nobody_and_closes_nobody(declare_sqlite: Callable[[str], HR]) -> None:

@@ -2,12 +2,13 @@
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
-
-from hr import DECLARED, HR, csv_text, person
+from hr import DECLARED, HR, person
 from rivals import Rival
+
 from worker.feeds import cases
 from worker.feeds.cases import CannotDecide, Case
 from worker.feeds.runs import Run
@@ -86,7 +87,8 @@ def test_an_id_in_other_case_is_another_id(hr_sqlite: HR) -> None:
     assert {row["external_id"] for row in hr_sqlite.office.rows("users")} == {"a1", "A1"}
 
 
-def test_the_same_row_twice_is_once(hr: HR) -> None:
+def test_the_same_row_twice_is_once(hr_sqlite: HR) -> None:
+    hr = hr_sqlite
     run = hr.apply([ANN, BOB, ANN])
     assert run.counts == {"joiner": 2, "unchanged": 0}
     assert hr.plan([ANN, BOB, ANN, BOB]).counts == {"unchanged": 2}
@@ -116,13 +118,25 @@ def test_people_of_one_name_from_two_sources_at_once_get_names_of_their_own(decl
         ready.wait(30)
         return hr.feeds.apply(hr.feeds.plan_file(source, paths[source], by=source))
 
-    both = [Rival(lambda source=source: work(source)) for source in paths]
+    both = [Rival(partial(work, source)) for source in paths]
     assert {run.join().state for run in both} <= {"applied", "applying"}
     hr.rest()
     assert hr.states() == {f"john.smith{number or ''}": "active" for number in (0, *range(2, 41))}
     assert {job["state"] for job in hr.office.jobs("onboard_user")} == {"succeeded"}
     for source, path in paths.items():
         assert hr.feeds.plan_file(source, path, by=source).counts == {"unchanged": 20}
+
+
+def test_two_sources_planned_at_once_never_make_one_account_of_two_people(declare: Callable[[str], HR]) -> None:
+    hr = declare(TWO_SOURCES.replace('id_prefix = "acme-"', ""))
+    one = hr.plan([ANN])
+    other = hr.plan([person("001", "Zoe", "Zimmer", department="Engineering")], "acme", name="acme.csv")
+    hr.carry(one)
+    hr.carry(other)
+    ann = hr.office.user("ann.archer")
+    assert ann
+    assert (ann.name, hr.groups("ann.archer")) == ("Ann Archer", {"staff", "sales"})
+    assert found(hr, hr.apply([person("001", "Zoe", "Zimmer")], "acme")) == {"001": ("case", "owned_by_another")}
 
 
 # ------------------------------------------------------------------------------------------ whose account it is
@@ -149,8 +163,8 @@ def test_an_account_with_the_same_address_is_found_next(declare: Callable[[str],
     assert hr.states() == {"aa": "active", "bob.brewer": "active"}
 
 
-def test_without_the_declared_key_an_address_alone_says_nothing(declare: Callable[[str], HR]) -> None:
-    hr = declare(WITH_EMAIL.replace('correlate = ["external_id", "email"]', 'correlate = ["external_id"]'))
+def test_without_the_declared_key_an_address_alone_says_nothing(declare_sqlite: Callable[[str], HR]) -> None:
+    hr = declare_sqlite(WITH_EMAIL.replace('correlate = ["external_id", "email"]', 'correlate = ["external_id"]'))
     by_hand(hr, "aa", email="ann@example.com")
     hr.apply([ANN | {"reason": "ann@example.com"}])
     aa = hr.office.user("aa")
@@ -255,10 +269,9 @@ def test_an_account_made_by_hand_between_plan_and_job_is_not_taken_over_either(h
     assert mine.external_id == "001"
 
 
-def test_the_same_between_apply_and_job(hr: HR) -> None:
-    run = hr.feeds.apply(hr.plan(csv_text([ANN])))
-    hr.office.submit("create_user", {"username": "ann.archer"}, urgent=True, source="console")
+def test_one_made_by_hand_after_the_plan_was_applied_is_told_that_the_name_is_taken(hr: HR) -> None:
+    hr.feeds.apply(hr.plan([ANN, BOB]))
+    job = hr.office.submit("create_user", {"username": "ann.archer"}, urgent=True, source="console")
     hr.rest()
-    hr.apply([ANN])
-    named = {row["username"]: row["external_id"] for row in hr.office.rows("users")}
-    assert named in ({"ann.archer": None, "ann.archer2": "001"}, {"ann.archer": "001"}), (named, run.id)
+    assert (hr.office.ended(job).state, hr.office.ended(job).reason) == ("rejected", "username_taken")
+    assert {row["username"]: row["external_id"] for row in hr.office.rows("users")} == {"ann.archer": "001", "bob.brewer": "002"}

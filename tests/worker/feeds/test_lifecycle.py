@@ -6,6 +6,8 @@ from typing import Any
 
 from hr import DECLARED, HR, person
 
+from worker.feeds import cases
+
 # The office's clock begins on Monday 2026-03-02, 09:00 UTC.
 ANN = person("001", "Ann", "Archer")
 
@@ -255,3 +257,35 @@ def test_somebody_first_seen_as_gone_who_then_comes_is_a_joiner(hr: HR) -> None:
     assert line["action"] == "joiner"
     assert line["changes"]["email"] == [None, "ann.archer@example.com"]
     assert hr.states() == {"ann.archer": "active"}
+
+
+def decide(hr: HR, decision: str) -> None:
+    with hr.office.scope() as scope:
+        [case] = cases.list_cases(scope.conn, "hr")
+        cases.decide(scope, case.id, decision, by="olga", reason="looked into it")
+
+
+def test_a_return_that_was_allowed_happens_with_the_next_round_and_only_once(hr: HR) -> None:
+    hr.apply([ANN])
+    hr.apply([ANN | {"status": "Leave"}])
+    hr.office.do("reactivate_user", {"user": "ann.archer"})
+    hr.office.do("deactivate_user", {"user": "ann.archer"})
+    hr.office.later(minutes=1)
+    run = hr.apply([ANN])
+    assert [line["code"] for line in hr.lines(run)] == ["disabled_by_hand"]
+    runs = len(hr.office.rows("feed_run"))
+    hr.turn(minutes=1)
+    hr.turn(minutes=1)
+    assert len(hr.office.rows("feed_run")) == runs, "what waits for a person is not planned again and again"
+    decide(hr, "enable")
+    hr.turn(minutes=1)
+    assert hr.states() == {"ann.archer": "active"}
+    hr.apply([ANN | {"status": "Leave"}])
+    hr.office.later(minutes=1)
+    hr.office.do("reactivate_user", {"user": "ann.archer"})
+    hr.office.do("deactivate_user", {"user": "ann.archer"})
+    run = hr.apply([ANN])
+    assert [line["code"] for line in hr.lines(run)] == ["disabled_by_hand"]
+    assert hr.states() == {"ann.archer": "closed"}
+    with hr.office.scope() as scope:
+        assert len(cases.list_cases(scope.conn, "hr")) == 1

@@ -1,8 +1,8 @@
 """From a file to a plan, and from exactly that plan to jobs and accepted state."""
 
 import pytest
-
 from hr import HR, person
+
 from worker.feeds import apply
 from worker.feeds.apply import NotApplied
 

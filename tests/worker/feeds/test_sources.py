@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
-
 from hr import DECLARED, HEADER, HR, csv_text, person
+
 from worker.feeds.apply import NotApplied
 
 ANN = person("001", "Ann", "Archer")
@@ -137,7 +137,7 @@ def test_a_second_source_opens_nobody_whom_the_first_one_let_go(both: HR) -> Non
 def test_a_source_that_may_not_create_is_held_when_it_would(both: HR) -> None:
     run = both.plan(badges(badge("009", "nobody", badge="B1"), badge("002", "bob.brewer", badge="B2")), "badge")
     assert [(brake["brake"], brake["count"]) for brake in run.brakes] == [("create", 1)]
-    with pytest.raises(NotApplied, match="1 person|1 people"):
+    with pytest.raises(NotApplied, match="is held"):
         both.feeds.apply(run)
     both.apply(badges(badge("002", "bob.brewer", badge="B2")), "badge")
     assert attributes(both, "bob.brewer")["badge"] == "B2"

@@ -62,6 +62,8 @@ def test_names_are_kept_as_people_write_them(name: str, kept: str) -> None:
         (values.person_name, "An\0n", "bad_value", "U\\+0000"),
         (values.identifier, "12\u200f34", "bad_id", "U\\+200F"),
         (values.identifier, "1.23E+05", "bad_id", "spreadsheet"),
+        (values.identifier, '="00017"', "bad_id", "spreadsheet"),
+        (values.identifier, "'00017", "bad_id", "spreadsheet"),
         (values.identifier, "9" * 256, "too_long", "255"),
         (values.plain_text, "a\ud800", "bad_value", "U\\+D800"),
         (values.plain_text, "x" * 4_001, "too_long", "4000"),

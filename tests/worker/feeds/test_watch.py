@@ -90,6 +90,7 @@ def test_a_file_is_applied_and_moved_with_its_report(folder: Folder) -> None:
     assert folder.hr.states() == {"ann.archer": "active", "bob.brewer": "active"}
 
 
+@ON_SQLITE
 def test_the_same_file_twice_yields_no_jobs(folder: Folder) -> None:
     folder.put("one.csv", [ANN])
     folder.look()
@@ -154,6 +155,7 @@ def test_odd_names_survive(folder: Folder) -> None:
     assert all(path.with_name(path.name + ".report.txt").exists() for path in kept)
 
 
+@ON_SQLITE
 def test_files_are_done_in_the_order_of_their_times(folder: Folder) -> None:
     folder.put("a.csv", [ANN | {"department": "New"}], age=10)
     folder.put("b.csv", [ANN | {"department": "Old"}], age=20)
@@ -263,24 +265,26 @@ def test_an_approval_that_ended_applies_nothing(braked: Folder) -> None:
 
 
 @ON_SQLITE
-@pytest.mark.parametrize("point", ["feed_file_taken", "feed_file_planned", "feed_decided", "feed_carried", "feed_file_applied", "feed_file_reported"])
-def test_a_file_whose_worker_died_is_taken_up_again(folder: Folder, point: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder.put("people.csv", [ANN, BOB])
-    folder.watcher.pass_once()
-    folder.hr.office.later(seconds=3)
-    monkeypatch.setattr(faultpoints, "_seen", 0)
-    monkeypatch.setattr(faultpoints, "_plan", f"{point}:1:raise")
-    assert folder.watcher.pass_once() == []
-    assert folder.watcher.troubles == 1
-    monkeypatch.setattr(faultpoints, "_plan", "")
-    assert "people.csv" in {path.name for path in (folder.inbox / "working").iterdir()}
-    another = Watcher(folder.hr.feeds, folder.root)
-    [outcome] = another.pass_once()
-    folder.hr.rest()
-    assert (outcome.name, outcome.state) == ("people.csv", "done")
-    assert set(folder.hr.states()) == {"ann.archer", "bob.brewer"}
-    assert len([row for row in folder.hr.office.jobs("onboard_user") if row["source"] == "feed/hr"]) == 2
-    assert [path.name for path in (folder.inbox / "working").iterdir()] == [".lock"]
+def test_a_file_whose_worker_died_is_taken_up_again(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    points = ("feed_file_taken", "feed_file_planned", "feed_decided", "feed_carried", "feed_file_applied", "feed_file_reported")
+    people = []
+    for number, point in enumerate(points, start=1):
+        people.append(person(f"{number:03}", "New", f"Comer{number}"))
+        folder.put(f"{point}.csv", people)
+        folder.watcher.pass_once()
+        folder.hr.office.later(seconds=3)
+        with monkeypatch.context() as patched:
+            patched.setattr(faultpoints, "_seen", 0)
+            patched.setattr(faultpoints, "_plan", f"{point}:1:raise")
+            assert folder.watcher.pass_once() == []
+            assert folder.watcher.troubles == 1
+        assert f"{point}.csv" in {path.name for path in (folder.inbox / "working").iterdir()}
+        [outcome] = Watcher(folder.hr.feeds, folder.root).pass_once()
+        folder.hr.rest()
+        assert (outcome.name, outcome.state) == (f"{point}.csv", "done")
+        assert len(folder.hr.states()) == number
+        assert len([row for row in folder.hr.office.jobs("onboard_user") if row["source"] == "feed/hr"]) == number
+        assert [path.name for path in (folder.inbox / "working").iterdir()] == [".lock"]
 
 
 @ON_SQLITE
@@ -417,12 +421,12 @@ def test_the_command_says_where_files_belong(shell: Shell, tmp_path: Path) -> No
     assert "Make one and name it after the feed; declared: hr." in result.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_command_stays_until_it_is_told_to_end(shell: Shell, tmp_path: Path, number: int) -> None:
+def test_the_command_stays_until_it_is_told_to_end(shell: Shell, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "worker", "feed", "watch", str(tmp_path / "watched")]
     env = environment(tmp_path, **{name.removeprefix("MUSTER_"): value for name, value in shell.env.items() if name.startswith("MUSTER_")})
-    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert "Watching" in process.stdout.readline()
-        process.send_signal(number)
-        assert process.wait(30) == 0
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert "Watching" in process.stdout.readline()
+            process.send_signal(number)
+            assert process.wait(30) == 0
