@@ -138,7 +138,7 @@ def write_file(path: Path, people: int, today: date, changed_percent: float = 0)
 
 
 def _rows(people: int, today: date, changed_percent: float) -> Iterator[tuple[str, ...]]:
-    chance, moves = random.Random(SEED), random.Random(SEED + 1)  # noqa: S311 (the same file each time is the point)
+    chance, moves = random.Random(SEED), random.Random(SEED + 1)
     first, last = _names()
     for place in range(people):
         country, city, language, zone = chance.choice(PLACES)
@@ -149,7 +149,7 @@ def _rows(people: int, today: date, changed_percent: float) -> Iterator[tuple[st
             status, end, reason = "Terminated", (today - timedelta(days=chance.randrange(1, 60))).isoformat(), "resigned"
         elif place % LEAVING == LEAVING - 1:
             end = (today + timedelta(days=chance.randrange(10, 90))).isoformat()
-        elif place % JOINING == JOINING - 1:
+        elif place % JOINING == 0:
             hired = today + timedelta(days=chance.randrange(1, 30))
         desk, phone = f"{chance.randrange(9)}.{chance.randrange(900):03}", f"+49 30 {chance.randrange(10**7):07}"
         row = [

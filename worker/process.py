@@ -181,7 +181,7 @@ class Staff:
 
 
 class _FeederThread(threading.Thread):
-    """The feeds' rounds, where feeds are declared."""
+    """The feeds' rounds, where feeds are declared; a thread of its own takes files, since a large one takes minutes."""
 
     def __init__(self, app: App) -> None:
         from worker.feeds.feeder import Feeder
@@ -189,13 +189,17 @@ class _FeederThread(threading.Thread):
 
         super().__init__(name="feeder", daemon=True)
         feeds, folder = app.feeds(), app.settings.feed_folder
-        self._feeder = Feeder(feeds, Watcher(feeds, folder) if folder is not None else None)
+        self._feeder = Feeder(feeds)
+        self._watcher = Watcher(feeds, folder) if folder is not None else None
         self._ended = threading.Event()
 
     def run(self) -> None:
         from worker.feeds.feeder import look_after
 
-        look_after(self._feeder, self._ended.wait)
+        if self._watcher is not None:
+            files = (self._watcher.pass_once, self._ended.wait)
+            threading.Thread(target=look_after, args=files, name="watcher", daemon=True).start()
+        look_after(self._feeder.pass_once, self._ended.wait)
 
     def end(self) -> None:
         self._ended.set()

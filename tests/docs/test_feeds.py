@@ -67,7 +67,6 @@ class Scene:
         self.office.now = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
         self.office.keeper.enlist()
         self.names: dict[str, str] = {}
-        self.last = ""
 
     def put(self, block: Block) -> None:
         """Write the file that a block shows, or add to it."""
@@ -94,7 +93,7 @@ class Scene:
 
     def named(self, line: str) -> str:
         """A line with the ids and hashes of this time for those of the page."""
-        return NAMES.sub(lambda found: self.names.get(found[0], self.last), line)
+        return NAMES.sub(lambda found: self.names.get(found[0], found[0]), line)
 
     def work(self) -> None:
         """What workers do by themselves: jobs, messages, due dates."""
@@ -121,8 +120,6 @@ class Scene:
             elif line.startswith("$ "):
                 printed = self.typed(line[2:])
                 self.names |= dict(zip(NAMES.findall(answer), NAMES.findall(printed), strict=False))
-                found = [x for x in NAMES.findall(printed) if len(x) == 12]
-                self.last = found[-1] if found else self.last
                 told += printed
         return told
 

@@ -79,7 +79,7 @@ def _free_messages(conn: Connection, source: str) -> None:
     conn.execute(update(feed_message).where(*which).values(run=None))
 
 
-def supersede(conn: Connection, run: Run, now: datetime) -> None:
+def replace_earlier(conn: Connection, run: Run, now: datetime) -> None:
     """Put aside earlier plans of the same kind: what they were made of is in this one. The caller's transaction."""
     older = (
         feed_run.c.source == run.source, feed_run.c.origin == run.origin, feed_run.c.state.in_([PLANNED, HELD]),

@@ -17,6 +17,10 @@ Action = Literal[
 ORIGIN = "rule"
 
 
+# Fields that an onboarding may empty on an account that is there.
+CLEARED = frozenset({"email", "locale", "zone", "start_date", "end_date"})
+
+
 @dataclass(frozen=True)
 class Applied:
     """What was last turned into jobs for a person. `grace`: groups kept for a while after a move, until (ISO)."""
@@ -70,7 +74,7 @@ class Step:
 class Account:
     """The person's account as the jobs name it.
 
-    `new`: there is none yet. `found`: it was there before the feed spoke of the person; `unnamed`: and has no external id.
+    `new`: there is none yet; `hired_on` lets somebody deleted come back. `found`: it was there before the feed spoke of the person; `unnamed`: and has no external id.
     """
 
     external_id: str
@@ -78,6 +82,7 @@ class Account:
     new: bool = False
     found: bool = False
     unnamed: bool = False
+    hired_on: str | None = None
 
     @property
     def ref(self) -> dict[str, str]:
@@ -167,7 +172,9 @@ def _rehire(
 
 def _onboard(account: Account, after: Desired, manager: Mapping[str, str] | None, *, welcome: bool) -> Wanted:
     fields: dict[str, Any] = {"username": account.username, "external_id": account.external_id}
-    fields |= {name: value for name, value in after.fields.items() if value is not None}
+    fields |= {name: value for name, value in after.fields.items() if value is not None or (name in CLEARED and not account.new)}
+    if account.hired_on is not None:
+        fields["hired_on"] = account.hired_on
     if after.groups:
         fields |= {"groups": sorted(after.groups), "origin": ORIGIN}
     if manager is not None:

@@ -224,6 +224,8 @@ class Decider:
             address = usernames.address(self.feed, account.username, case.claims.fields)
             if address is not None:
                 after = replace(after, fields={**after.fields, "email": address})
+        if account.hired_on is None and case.claims.fields.get("hired_on"):
+            account = replace(account, hired_on=case.claims.fields["hired_on"])
         step = compare(self.feed, account, before, after, self.now, manager=manager)
         if step is None:
             return self._quiet(case, after, before)

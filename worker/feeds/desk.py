@@ -73,7 +73,7 @@ class Feeds:
             scope = Scope(conn, self.clock(), self.settings)
             # Still new until the plan is applied: a plan that is held or stale takes no message along.
             inbox.mark(scope, [message.id for message in found], "new", run.id, whose)
-            apply.supersede(conn, run, scope.now)
+            apply.replace_earlier(conn, run, scope.now)
 
         self.database.transact(note)
         return run
@@ -88,7 +88,7 @@ class Feeds:
         if not due and not came:
             return None
         run = self._planner(source, "scan", by).people(due, [one for one in came if one not in due])
-        self.database.transact(lambda conn: apply.supersede(conn, run, now))
+        self.database.transact(lambda conn: apply.replace_earlier(conn, run, now))
         return run
 
     def find_drift(self, source: str) -> drift.Search:

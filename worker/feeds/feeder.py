@@ -1,11 +1,10 @@
-"""The thread that looks after the feeds: goes on with interrupted plans, plans messages and due dates, takes files."""
+"""The thread that looks after the feeds: goes on with interrupted plans, plans messages and due dates."""
 
 import logging
 import random
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 
@@ -15,9 +14,6 @@ from worker.feeds import apply, inbox, persons, runs, upkeep
 from worker.feeds.desk import Feeds
 from worker.feeds.runs import Run
 from worker.scope import Scope
-
-if TYPE_CHECKING:
-    from worker.feeds.watch import Watcher
 
 log = logging.getLogger(__name__)
 
@@ -39,17 +35,16 @@ HELD_AGAIN = timedelta(hours=1)
 class Feeder:
     """One round after another; every worker has one, and plans that lose a race are simply dropped."""
 
-    def __init__(self, feeds: Feeds, watcher: "Watcher | None" = None) -> None:
-        """`watcher` looks after the folder that files are put into, if there is one."""
+    def __init__(self, feeds: Feeds) -> None:
+        """Begin with nothing done."""
         self.feeds = feeds
-        self.watcher = watcher
         self._settled = 0.0
         self._tidied = feeds.clock() - TIDY_EVERY
         self._scanned: dict[str, datetime] = {}
 
     def pass_once(self) -> None:
         """Do what there is to do. A database that is busy or away is met again in the next round."""
-        for step in (self.settle, self.take_messages, self.scan, self.take_files, self.tidy):
+        for step in (self.settle, self.take_messages, self.scan, self.tidy):
             try:
                 step()
             except (Busy, Unreachable) as problem:
@@ -84,11 +79,6 @@ class Feeder:
             self.feeds.scanned(source, now)
             self._scanned[source] = now
 
-    def take_files(self) -> None:
-        """Take files out of the watched folder."""
-        if self.watcher is not None:
-            self.watcher.pass_once()
-
     def tidy(self) -> None:
         """Put aside and prune what is too old."""
         now = self.feeds.clock()
@@ -118,7 +108,7 @@ class Feeder:
 
     def _left_behind(self, source: str) -> list[Run]:
         """Plans of messages that a feeder made and, being ended before it could, did not apply."""
-        table = runs.feed_run.c
+        table = feed_run.c
         before = self.feeds.clock() - PLANNING_LIFE
         with self.feeds.database.read() as conn:
             which = (table.source == source, table.origin == "messages", table.state == runs.PLANNED,
@@ -139,11 +129,13 @@ class Feeder:
             return bool(runs.latest(conn, *which, limit=1))
 
 
-def look_after(feeder: Feeder, stopped: Callable[[float], bool]) -> None:
+def look_after(do_round: Callable[[], object], stopped: Callable[[float], bool]) -> None:
     """Go round until `stopped(seconds)`, which waits that long, says so."""
     # At uneven times, so that two workers that began at once do not plan the same messages at once for ever.
     while not stopped(ROUND_SECONDS * random.uniform(0.75, 1.25)):
         try:
-            feeder.pass_once()
+            do_round()
+        except (Busy, Unreachable) as problem:
+            log.warning("feed.put_off", extra={"error": type(problem).__name__})
         except Exception:
             log.exception("feed.round_failed")

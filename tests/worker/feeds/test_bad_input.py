@@ -2,12 +2,10 @@
 
 import json
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from hr import DECLARED, HEADER, HR, csv_text, person
 from hr_files import corrected, crowd, failed_rows, push, table
-
-from worker.feeds.runs import Run
 
 ANN = person("001", "Ann", "Archer")
 BOB = person("002", "Bob", "Brewer")

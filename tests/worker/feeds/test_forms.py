@@ -316,6 +316,15 @@ def test_in_whatever_order_messages_come_the_same_is_known_in_the_end(declare_sq
     assert "active" not in hr.states().values(), "nobody who left is left behind with an account"
 
 
+def test_a_change_that_overtakes_the_onboarding_makes_no_account_before_it(declare_sqlite: Callable[[str], HR]) -> None:
+    hr = declare_sqlite(declared(EVENTS, "events", more=""))
+    hr.tell(message("transfer", TUESDAY, department="Engineering"))
+    assert hr.states() == {}, "nobody said yet that this person works here, nor how they are called"
+    hr.tell(message("onboard", MONDAY, **NAMED, department="Sales"))
+    assert hr.states() == {"ann.archer": "active"}
+    assert hr.groups("ann.archer") == {"staff"}
+
+
 def test_an_event_after_its_successor_is_told_as_older_and_changes_nothing(events: HR) -> None:
     events.tell(message("onboard", MONDAY, **NAMED, department="Sales"))
     events.tell(message("transfer", WEDNESDAY, department="Engineering"))

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -15,8 +16,10 @@ from hr import DECLARED, HR, csv_text, person
 from shell import Shell, environment
 
 from worker import faultpoints
+from worker.app import App
 from worker.database import Busy
 from worker.feeds.watch import TRIES, Outcome, Watcher
+from worker.process import Staff
 
 ANN = person("001", "Ann", "Archer")
 BOB = person("002", "Bob", "Brewer")
@@ -373,14 +376,13 @@ def test_a_file_in_the_hands_of_another_machine_is_left_to_it(folder: Folder) ->
 
 @ON_SQLITE
 def test_workers_with_the_setting_watch_the_folder(folder: Folder) -> None:
-    from worker.feeds.feeder import Feeder
-
     folder.put("people.csv", [ANN])
-    feeder = Feeder(folder.hr.feeds, Watcher(folder.hr.feeds, folder.root))
-    feeder.pass_once()
-    folder.hr.office.later(seconds=3)
-    feeder.pass_once()
-    folder.hr.rest()
+    app = App(folder.hr.settings.model_copy(update={"feed_folder": folder.root}))
+    deadline = time.monotonic() + 60
+    with Staff(app):
+        while not folder.hr.states() and time.monotonic() < deadline:
+            time.sleep(0.1)
+    app.close()
     assert folder.hr.states() == {"ann.archer": "active"}
 
 
