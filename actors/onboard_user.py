@@ -44,8 +44,8 @@ class OnboardUser(Payload):
     end_date: date | None = Field(None, description="Last day of work; once it is over the account ends up inactive")
     hired_on: date | None = Field(None, description="Day of hire; lets somebody deleted earlier come back as new")
     takes_over: bool = Field(
-        True, description="Whether an account of this username without an external id is taken to be this person's; else the "
-        "job is refused"
+        True, description="Whether an account that has this external id or this username is taken to be this person's; "
+        "if not, the job is refused when there is one"
     )
     welcome_mail: bool = Field(True, description="Whether somebody new, or back again, gets the welcome mail")
 

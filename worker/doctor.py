@@ -61,7 +61,7 @@ def examine() -> list[Finding]:
             schema = _look(_schema, app)
             findings += schema
             if schema[0].state == "ok":
-                for check in (_same_key, _workers, _oldest):
+                for check in (_same_key, _workers, _oldest, _feeds):
                     findings += _look(check, app)
             findings += _look(_clock, app)
         findings += _look(_queue, app)
@@ -168,6 +168,32 @@ def _oldest(app: "App") -> Iterator[Finding]:
         yield Finding("backlog", "warn", f"{text}. Are enough workers running, and do they serve its queue?")
     else:
         yield Finding("backlog", "ok", text if minutes else "jobs are due, none for longer than a minute")
+
+
+def _feeds(app: "App") -> Iterator[Finding]:
+    if not app.settings.feeds:
+        return
+    from sqlalchemy import func, select
+
+    from worker.feed_tables import feed_case, feed_run
+    from worker.feeds import runs
+    from worker.feeds.config import WrongFeed
+
+    try:
+        names = sorted(app.feeds().feeds)
+    except WrongFeed as error:
+        yield Finding("feeds", "fail", str(error))
+        return
+    with app.database.read() as conn:
+        held = runs.latest(conn, feed_run.c.state == runs.HELD, limit=10)
+        cases = conn.execute(select(func.count()).select_from(feed_case).where(feed_case.c.state == "open")).scalar_one()
+    for run in held:
+        yield Finding("feeds", "warn", f"the plan {(run.hash or run.id)[: runs.HASH_SHOWN]} of {run.source} is held since "
+                                       f"{run.created_at:%Y-%m-%d %H:%M} UTC: muster feed show, then approve or drop it")  # fmt: skip
+    if cases:
+        yield Finding("feeds", "warn", f"{cases} people wait for a decision: muster feed cases")
+    if not held and not cases:
+        yield Finding("feeds", "ok", f"declared: {', '.join(names)}; no plan is held, nobody waits for a decision")
 
 
 def _clock(app: "App") -> Iterator[Finding]:

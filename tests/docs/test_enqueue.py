@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -246,6 +247,42 @@ def test_a_row_in_the_inbox_and_nothing_else(app: App, postgres_server: Postgres
             owner.execute("DROP ROLE payroll")
 
 
+# ------------------------------------------------------------------------------------- messages of an HR system
+
+
+def test_messages_pushed_on_the_command_line(sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("muster.toml").write_text(example("feed_declared", PAGE))
+    Path("messages.ndjson").write_text(example("message", PAGE))
+    shell = Shell(sqlite_url)
+    try:
+        [words] = commands("push")
+        assert shell.muster(*words[1:]).exit_code == 0
+        shell.work()
+        [ina] = shell.office.rows("users")
+        assert (ina["username"], ina["attributes"]) == ("ina.ilves", {"room": "B 12"})
+        assert shell.muster(*words[1:]).stdout == "0 new, 2 handed in before, 0 refused.\n"
+    finally:
+        shell.office.close()
+
+
+def test_messages_by_redis_and_by_the_inbox(redis_tcp: str, postgres_url: str, broker_url: str) -> None:
+    feeds = tomllib.loads(example("feed_declared", PAGE))["feeds"]
+    app = App(Settings(database_url=postgres_url, broker_url=broker_url, secret_key=SECRET, feeds=feeds))
+    try:
+        with Staff(app, threads=2, mail_threads=1):
+            typed = [shlex.split(line) for line in example("redis_message", PAGE).splitlines()[1:-1]]
+            for words in (typed, [[*words] for words in typed]):
+                speak(redis_tcp, words)
+            with psycopg.connect(postgres_url.replace("postgresql+psycopg://", "postgresql://"), autocommit=True) as producer:
+                producer.execute(example("inbox_message", PAGE).encode())
+                producer.execute(example("inbox_message", PAGE).encode())
+            until(lambda: usernames(app) == {"jan.jonker", "kai.koch"}, "both to join")
+        assert {row["key"] for row in rows(app, "feed_message")} == {"evt-3", "evt-4"}
+    finally:
+        app.close()
+
+
 # ------------------------------------------------------------------------------------------- what the page says
 
 
@@ -277,7 +314,7 @@ def test_password_hashes_are_the_sealed_fields_that_the_page_means() -> None:
 def test_every_block_is_an_example_that_is_carried_out() -> None:
     text_of_page = page(PAGE)
     named = re.findall(r"<!-- example: (\w+) -->", text_of_page)
-    code = [block for language in ("sh", "json", "python", "js", "sql") for block in blocks(language, text_of_page)]
+    code = [block for language in ("sh", "json", "python", "js", "sql", "toml") for block in blocks(language, text_of_page)]
     assert len(named) == len(set(named)) == len(code)
     tests = Path(__file__).read_text()
     assert all(f'"{name}"' in tests for name in named)

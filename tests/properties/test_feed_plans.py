@@ -143,7 +143,7 @@ def differences(found: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]
 
 
 @pytest.mark.timeout(300)
-@settings(max_examples=20, deadline=None, derandomize=True, database=None, phases=[Phase.explicit, Phase.generate],
+@settings(max_examples=10, deadline=None, derandomize=True, database=None, phases=[Phase.explicit, Phase.generate],
           suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])  # fmt: skip
 @given(said=files())
 def test_plans_lead_to_what_the_files_say_and_change_nothing_by_themselves(
@@ -153,6 +153,7 @@ def test_plans_lead_to_what_the_files_say_and_change_nothing_by_themselves(
     with department(sqlite_template, tmp_path_factory.mktemp("office")) as hr:
         for file in said:
             note("\n".join(",".join(one.values()) for one in file))
+            hr.office.later(days=1)
             before = everything(hr)
             run = hr.plan(file)
             assert run.state == "planned", (run.problem, run.brakes)
@@ -168,6 +169,5 @@ def test_plans_lead_to_what_the_files_say_and_change_nothing_by_themselves(
             }  # fmt: skip
             assert not differences(standing(hr), wanted)
             again = hr.plan(file)
-            ids = {record["id"] for record in file}  # of whoever is missing, another file in a row counts
-            done = [line for line in hr.lines(again) if line["external_id"] in ids and line["action"] not in ("refused", "warning")]
+            done = [line for line in hr.lines(again) if line["action"] not in ("refused", "warning")]
             assert not [(line["external_id"], line["action"], line["text"], line["jobs"]) for line in done], "again"

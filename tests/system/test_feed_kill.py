@@ -10,7 +10,7 @@ import pytest
 from crew import Crew, Process, all_done, environment, fork, kill, real_time, until
 from hr import DECLARED, HR, csv_text, person
 from office import Office
-from sqlalchemy import Table, func, select
+from sqlalchemy import Table, func, select, text
 
 from worker.feed_tables import feed_action, feed_person, feed_run
 from worker.feeds import apply, runs
@@ -74,6 +74,22 @@ def dies(process: Process) -> None:
     assert process.exitcode == KILLED
 
 
+def kill_now(hr: HR, process: Process) -> None:
+    """Kill -9, and wait until the database is done with what the process sent it last."""
+    assert process.pid is not None
+    kill(process.pid)
+    process.join(10)
+    if hr.office.app.database.on_postgresql:
+        busy = text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state <> 'idle' "
+                    "AND pid <> pg_backend_pid()")  # fmt: skip
+
+        def quiet() -> bool:
+            with hr.office.app.database.read() as conn:
+                return int(conn.execute(busy).scalar_one()) == 0
+
+        until(quiet, "the database to be done")
+
+
 def nothing_of(hr: HR, run: Run) -> None:
     """Nothing of a plan has happened: no job, nobody accepted."""
     assert count(hr, job, job.c.key.like(f"{run.id}/%")) == 0
@@ -92,7 +108,7 @@ def exactly(hr: HR, run: Run, up_to: int) -> None:
         made = conn.execute(select(job.c.key, job.c.kind, job.c.payload).where(job.c.key.like(f"{run.id}/%"))).all()
         columns = [feed_person.c[name] for name in ("external_id", "digest", "phase", "username")]
         accepted = conn.execute(select(*columns).where(feed_person.c.run == run.id)).all()
-    assert len(made) == len(wanted_jobs) > 0
+    assert len(made) == len(wanted_jobs) >= min(up_to, 1)
     assert {row.key: (row.kind, row.payload["external_id"]) for row in made} == wanted_jobs
     assert {row[0]: tuple(row[1:]) for row in accepted} == wanted_people
 
@@ -138,15 +154,13 @@ def test_killed_at_any_moment_the_file_can_simply_be_applied_again(hr: HR, comma
     ends = []
     for turn in range(4):
         prefix, since = "abcd"[turn], count(hr, feed_run)
-        path = hr.write(csv_text(people(prefix, 400)), f"{prefix}.csv")
+        path = hr.write(csv_text(people(prefix, 300)), f"{prefix}.csv")
         victim = command("apply", "hr", str(path))
         until(lambda since=since: count(hr, feed_run) > since, "the run to begin")  # type: ignore[misc]
         if turn % 2:
             until(lambda: count(hr, feed_run, feed_run.c.state.in_([APPLYING, APPLIED])) > 0, "the decision")
         time.sleep(chance.uniform(0, 0.3))
-        assert victim.pid is not None
-        kill(victim.pid)
-        victim.join(10)
+        kill_now(hr, victim)
         with hr.office.app.database.read() as conn:
             [run] = runs.latest(conn, limit=1)
         ends.append(run.state)
@@ -157,12 +171,12 @@ def test_killed_at_any_moment_the_file_can_simply_be_applied_again(hr: HR, comma
         hr.feeds.catch_up()
         run = hr.feeds.find(run.id)
         if run.applied_at is not None:
-            assert (run.state, run.carried) == (APPLIED, 400)
-            exactly(hr, run, 400)
+            assert (run.state, run.carried) == (APPLIED, 300)
+            exactly(hr, run, 300)
         again = hr.feeds.apply(hr.feeds.plan_file("hr", path, by="tester"))
-        assert again.total == (0 if run.applied_at else 400)
-        assert count(hr, feed_person) == (turn + 1) * 400
-        assert count(hr, job, job.c.source == "feed/hr") == (turn + 1) * 400
+        assert again.total == (0 if run.applied_at else 300)
+        assert count(hr, feed_person) == (turn + 1) * 300
+        assert count(hr, job, job.c.source == "feed/hr") == (turn + 1) * 300
     assert len(ends) == 4
 
 
@@ -172,9 +186,7 @@ def test_killed_while_planning_leaves_a_run_that_is_in_nobodys_way(hr: HR, comma
     path = hr.write(csv_text(people("a", number)))
     victim = command("apply", "hr", str(path))
     until(lambda: count(hr, feed_action) > 0, "lines of the plan", every=0.002)
-    assert victim.pid is not None
-    kill(victim.pid)
-    victim.join(10)
+    kill_now(hr, victim)
     with hr.office.app.database.read() as conn:
         [left] = runs.latest(conn, limit=1)
     assert left.state == PLANNING

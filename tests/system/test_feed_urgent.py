@@ -1,6 +1,7 @@
 """Whoever must lose access at once does not wait for the thousands of people whom a feed is just bringing in."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from crew import Crew, environment, fork, kill, real_time, until
@@ -13,7 +14,7 @@ from worker.feeds.runs import APPLIED, APPLYING
 from worker.tables import job
 
 MANY = 3_000
-URGENT = [
+URGENT: list[tuple[str, dict[str, Any]]] = [
     ("revoke_sessions", {"user": "mallory", "all": True}),
     ("deactivate_user", {"user": "mallory"}),
     ("revoke_sessions", {"user": "eve", "all": True}),
@@ -36,9 +37,9 @@ def test_an_urgent_job_is_done_while_a_large_plan_is_carried_out(
 ) -> None:
     declared = DECLARED.replace("usernames =", "welcome_mail = false\nusernames =")
     (tmp_path / "muster.toml").write_text(declared)
-    for kind, fields in [("create_group", {"group": "staff"}), ("create_group", {"group": "sales"}),
-                         ("create_user", {"username": "mallory"}), ("create_user", {"username": "eve"})]:  # fmt: skip
-        front.submit(kind, fields)
+    for kind, name, value in [("create_group", "group", "staff"), ("create_group", "group", "sales"),
+                              ("create_user", "username", "mallory"), ("create_user", "username", "eve")]:  # fmt: skip
+        front.submit(kind, {name: value})
         front.runner.run(kind, urgent=False)
     hr = HR(front, tmp_path, declared)
     hr.feeds.clock = real_time

@@ -121,6 +121,9 @@ def plan(words: tuple[str, ...], everything: bool, limit: int, with_jobs: bool, 
 
 
 def _plan(feeds: "Feeds", source: str, path: Path) -> "Run":
+    from worker.collector import calm_collector
+
+    calm_collector()
     with progress(f"planning {path.name}", _records(feeds.feed(source).form, path)) as advance:
         return feeds.plan_file(source, path, by=desk.user_name(), advance=advance)
 

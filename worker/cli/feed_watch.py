@@ -54,7 +54,10 @@ def drift(source: str, repair: bool, limit: int, as_json: bool) -> None:
     say(f"{feed_show.many(len(first) + more, 'difference')} of {feed_show.many(len(people), 'person', 'people')}; "
         f"{feed_show.many(search.people, 'person', 'people')} compared"
         + (f", {search.under_way:,} left out whose jobs are still under way." if search.under_way else "."))  # fmt: skip
-    if first:
+    for one in first:
+        if one.left:
+            say(f"{one.external_id}: {one.what} is left as it is: {one.left}")
+    if any(one.left is None for one in first):
         say(f"To bring it back: muster feed drift {source} --repair")
 
 
@@ -74,8 +77,7 @@ def _repair(feeds: "Feeds", source: str, *, as_json: bool) -> None:
     elif not run.total:
         say("The directory is as it was accepted: there is nothing to repair.")
     else:
-        counts = ", ".join(f"{count:,} {name}" for name, count in sorted(run.counts.items()) if count and name != "unchanged")
-        say(f"Plan {feed_show.name_of(run)} of {source}: {counts}.")
+        say(f"Plan {feed_show.name_of(run)} of {source}: {feed_show.counted(run.counts)}.")
         feed_show.show_brakes(run)
         say()
         say(feed_show.next_step(run))

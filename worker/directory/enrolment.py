@@ -28,8 +28,8 @@ class Wish:
 
     `given`: fields as `Register.revise` takes them, without names, manager and is_active. `active` says whether the
     account should be active, given the one that exists (None: leave it). `patient`: groups and a manager who do not
-    exist yet stop nothing and are reported. `takes_over`: an account of that username without external id is this
-    person's. `subject` is the job's line.
+    exist yet stop nothing and are reported. `takes_over`: an account that has one of the names is this person's.
+    `subject` is the job's line.
     """
 
     username: str
@@ -198,13 +198,13 @@ def _same_person(batch: _Batch, wish: Wish) -> User | None:
     person = by_external or by_username
     if person is None:
         return None
-    if wish.if_exists == "reject":
+    if wish.if_exists == "reject" or not wish.takes_over:
         if by_username is not None:
             raise Reject("username_taken", username=wish.username)
         raise Reject("external_id_taken", external_id=wish.external_id, username=person.label)
     if by_external and by_username and by_external.id != by_username.id:
         raise Reject("conflicting_names", users=labels([by_external, by_username]))
-    if by_external is None and wish.external_id and (person.external_id or not wish.takes_over):
+    if by_external is None and wish.external_id and person.external_id:
         raise Reject("username_taken", username=wish.username)
     return person
 

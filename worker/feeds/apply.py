@@ -24,9 +24,12 @@ from worker.states import State
 from worker.tables import job
 
 # Lines carried in one transaction: on SQLite few enough that an urgent job gets the writer's turn within 50 ms.
-CHUNK, CHUNK_SQLITE = 1_000, 100
+CHUNK, CHUNK_SQLITE = 1_000, 50
 # Why a plan was put aside that no person put aside.
 SUPERSEDED = "another plan was applied"
+
+# What of a line is needed to carry it.
+CARRIED = ("external_id", "action", "jobs", "person")
 
 Ring = Callable[[str, bool], None]
 Advance = Callable[[int], object]
@@ -146,7 +149,7 @@ def _require_fresh(run: Run, version: int | None, now: datetime) -> None:
 def verify(conn: Connection, run: Run) -> None:
     """Compute the hash of a plan anew from its stored lines. Raises NotApplied when it is another one."""
     told = runs.fingerprint(run.source, run.base_version or 0)
-    for line in runs.all_lines(conn, run.id):
+    for line in runs.all_lines(conn, run.id, only=runs.HASHED):
         runs.tell(told, line)
     if run.state in (PLANNED, HELD, APPROVED) and told.hexdigest() != run.hash:
         raise NotApplied(f"The stored lines of the plan {shown(run)} are not those that its hash was made of. Plan anew.")
@@ -187,7 +190,7 @@ def _carry_chunk(scope: Scope, intake: Intake, run_id: str, feed: Feed, size: in
     run = runs.get(conn, run_id, lock=True)
     if run.state != APPLYING:
         return run
-    found = runs.lines(conn, run_id, after=run.carried, limit=size)
+    found = runs.lines(conn, run_id, after=run.carried, limit=size, only=CARRIED)
     asked = [(line, place, wanted) for line in found for place, wanted in enumerate(line["jobs"] or ())]
     answers = intake.submit(scope, [_request(run, feed, line, place, wanted) for line, place, wanted in asked])
     refused = {line["number"]: answer for (line, _, _), answer in zip(asked, answers, strict=True) if answer.refused}
@@ -246,14 +249,14 @@ def settle(scope: Scope, run: Run, feed: Feed) -> bool:
     reasons = {int(row.key.split("/")[1]): row.reason for row in bad}
     for start in range(0, len(reasons), 1_000):
         numbers = sorted(reasons)[start : start + 1_000]
-        _take_back(scope, run, runs.lines(conn, run.id, feed_action.c.number.in_(numbers), limit=len(numbers)), reasons)
+        _take_back(scope, run, runs.lines(conn, run.id, feed_action.c.number.in_(numbers), limit=len(numbers)))
     left = conn.execute(select(func.count()).select_from(job).where(*mine, job.c.finished_at.is_(None))).scalar_one()
     if left == 0 and run.state == APPLIED:
         conn.execute(update(feed_run).where(feed_run.c.id == run.id).values(finished_at=scope.now))
     return left == 0
 
 
-def _take_back(scope: Scope, run: Run, lines: Sequence[Mapping[str, Any]], reasons: Mapping[int, str | None]) -> None:
+def _take_back(scope: Scope, run: Run, lines: Sequence[Mapping[str, Any]]) -> None:
     rows = [
         {"external_id": line["external_id"], "applied": line["undo"], "phase": (line["undo"] or {}).get("phase", "none")}
         for line in sorted(lines, key=lambda line: str(line["external_id"])) if line["person"]
@@ -262,11 +265,8 @@ def _take_back(scope: Scope, run: Run, lines: Sequence[Mapping[str, Any]], reaso
         scope.conn, feed_person, rows, by="external_id", same={"digest": None},
         where=[feed_person.c.source == run.source, feed_person.c.run == run.id],
     )  # fmt: skip
-    taken = [line["external_id"] for line in lines if reasons[line["number"]] == "username_taken"]
-    if taken:
-        # The name was given to somebody else by another door: choose a new one.
-        rows = [{"external_id": one, "username": None} for one in sorted(taken)]
-        update_rows(scope.conn, feed_person, rows, by="external_id", where=[
-            feed_person.c.source == run.source, feed_person.c.run == run.id, feed_person.c.applied.is_(None),
-        ])  # fmt: skip
-
+    # Who got no account is looked for again, by name and id: somebody else may have been given them meanwhile.
+    nobody = [{"external_id": row["external_id"], "username": None} for row in rows if row["applied"] is None]
+    update_rows(scope.conn, feed_person, nobody, by="external_id", where=[
+        feed_person.c.source == run.source, feed_person.c.run == run.id,
+    ])  # fmt: skip

@@ -44,6 +44,7 @@ CODES: Mapping[str, str] = {
     "owned_by_another": "The account that this person would get belongs to another source, or to somebody else there. "
                         "Decide it with `muster feed cases`.",
     "ignored": "Somebody decided that this person is to be left alone. `muster feed cases` takes that back.",
+    "not_here": "Nobody here is this person, and the source makes no accounts. Looked at again every day.",
     "deleted": "The person was deleted, and nothing says that they were hired again. A newer day of hire brings them back.",
     "username_taken": "The username belongs, or once belonged, to somebody else. Give another one in the source, or decide "
                       "it with `muster feed cases`.",

@@ -74,7 +74,8 @@ class Step:
 class Account:
     """The person's account as the jobs name it.
 
-    `new`: there is none yet; `hired_on` lets somebody deleted come back. `found`: it was there before the feed spoke of the person; `unnamed`: and has no external id.
+    `new`: there is none yet; `hired_on` lets somebody deleted come back. `found`: it was there before the feed spoke of
+    the person; `unnamed`: and has no external id.
     """
 
     external_id: str
@@ -105,8 +106,8 @@ def compare(
         return _leaver(feed, account, before, after, now) if old != "left" else _settled(before, after)
     if old == "left":
         if after.phase in ("leave", "none"):
-            return Step("noted", before, text="on leave, and has left before: the account is opened at the return") if (
-                before.desired.fields != after.fields) else None
+            still = Applied(replace(before.desired, due_at=after.due_at))
+            return Step("noted", still, text="has left before, and is not back yet: the account is opened at the return")
         return _rehire(feed, account, before, after, manager, now)
     return _present(feed, account, before, after, now, manager)
 
@@ -128,6 +129,8 @@ def _first_seen(
         return _and_leaves(feed, account, step, None, after)
     if before is not None and before.desired.phase == after.phase and before.desired.starts_on == after.starts_on:
         return None
+    if after.phase == "none" and after.starts_on is None:
+        return Step("noted", Applied(after), text="nothing says yet that the person is here: no account is made before that")
     texts = {
         "none": f"joins on {after.starts_on}; the account is made {feed.prehire_days} days before",
         "leave": "on leave, and never had an account: it is made at the return",
@@ -181,8 +184,8 @@ def _onboard(account: Account, after: Desired, manager: Mapping[str, str] | None
         fields["manager"] = dict(manager)
     if after.phase == "prehire" and after.starts_on is None:
         fields["first_day_unknown"] = True
-    if not account.found:
-        # A name that somebody else was given since the plan was made is theirs.
+    if account.new:
+        # A name or id that somebody else was given since the plan was made is theirs.
         fields["takes_over"] = False
     if not welcome:
         fields["welcome_mail"] = False
@@ -274,7 +277,9 @@ def _present(
     step.applied = Applied(after, grace)
     onboards = any(job.kind == "onboard_user" for job in step.jobs)
     if (step.changes or step.added or step.removed) and not onboards:
-        step.jobs = [*_move(feed, account, step, after, manager), *step.jobs]
+        moves = _move(feed, account, step, after, manager)
+        # Taking access away cancels what waits before it; the other way round both are done.
+        step.jobs = [*step.jobs, *moves] if step.action == "leave" else [*moves, *step.jobs]
     elif onboards and step.removed:
         step.jobs.append(Wanted("transfer_user", {"user": account.ref, "groups_remove": sorted(step.removed), "origin": ORIGIN}))
     if was.leaves_at is not None and after.leaves_at is None and was.leaves_at > now:
@@ -312,6 +317,10 @@ def _change_phase(
     else:
         step.action = "mover"
         step.text = _begins(after, None)
+        if was.phase == "active":
+            step.action = "leave"
+            step.text = f"the first day was moved to {after.starts_on}: closed until then"
+            step.jobs.append(Wanted("deactivate_user", {"user": account.ref, "reason": "the first day was moved"}))
         step.changes["start_date"] = (was.starts_on, after.starts_on)
         step.jobs.append(_onboard(account, after, manager, welcome=feed.welcome_mail))
 

@@ -1,7 +1,7 @@
 """What a plan does about each person of a chunk: hears the records, looks up what is there, and decides line by line."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -17,6 +17,7 @@ from worker.scope import Scope
 Line = dict[str, Any]
 # What should have changed by now and did not is looked at again after this long, not at once and for ever.
 LOOK_AGAIN = timedelta(hours=1)
+LOOK_DAILY = timedelta(days=1)
 # Phases in which a person has, or is about to get, an account.
 WITH_ACCOUNT = ("prehire", "active")
 # Changes that other brakes look at.
@@ -61,15 +62,14 @@ class _Case:
 
 
 class Decider:
-    """Decides for one run. `joining` says which of some ids get an account by the same run."""
+    """Decides for one run."""
 
-    def __init__(self, feed: Feed, run: str, now: datetime, joining: Callable[[set[str]], set[str]]) -> None:
+    def __init__(self, feed: Feed, run: str, now: datetime) -> None:
         """`now` is the run's instant: all of it is decided for the same moment."""
         self.feed = feed
         self.run = run
         self.now = now
         self.micros = int(now.timestamp() * 1_000_000)
-        self.joining = joining
         #: Ids of the last call that were unknown before it.
         self.unknown: list[str] = []
         self._taken: dict[str, str] = {}
@@ -172,6 +172,8 @@ class Decider:
             elif match.grave is not None and not _comes_back(case.claims.fields, match.grave.hire_date):
                 text = "was deleted; only a newer day of hire makes a new account"
                 case.line = self._line(case, "noted", code="deleted", text=text)
+            elif case.after.phase in WITH_ACCOUNT and not self.feed.creates:
+                case.line = self._line(case, "noted", code="not_here", text="nobody here is this person: nothing is done")
             elif case.after.phase in WITH_ACCOUNT:
                 nameless.append(case)
         names = usernames.assign(scope, self.feed, [(case.id, case.claims.fields) for case in nameless])
@@ -200,11 +202,15 @@ class Decider:
                 case.line = self._case(scope, case, "disabled_by_hand", text, ())
 
     def _managers(self, scope: Scope, every: Sequence[_Case]) -> Mapping[str, Mapping[str, str]]:
-        wanted = {case.after.manager for case in every if case.after.manager and case.line is None} - {None}
-        if not wanted:
-            return {}
+        """Return how jobs name the managers of these people: those who have an account, or get one by this plan."""
+        wanted = {case.after.manager for case in every if case.after.manager and case.line is None}
         ids = {one for one in wanted if one is not None}
-        return directory_facts.managers(scope.conn, self.feed, ids, self.joining(ids))
+        coming = {
+            case.id: {"external_id": case.account.external_id}
+            for case in every
+            if case.id in ids and case.account and case.line is None and case.after.phase in WITH_ACCOUNT
+        }
+        return coming | directory_facts.managers(scope.conn, self.feed, self.run, ids - coming.keys())
 
     def _conclude(self, case: _Case, managers: Mapping[str, Mapping[str, str]], tally: Tally) -> Line | None:
         after, manager = case.after, None
@@ -212,7 +218,7 @@ class Decider:
             manager = managers.get(after.manager)
             if after.manager == case.id:
                 case.note = "named as their own manager; left out"
-                after = replace(after, manager=None)
+                after, manager = replace(after, manager=None), None
             elif manager is None:
                 case.waits = after.manager
                 after = replace(after, manager=None)
@@ -317,7 +323,9 @@ class Decider:
             f"?{self.feed.name}/{case.id}"[:255], ""
         )
         row = self._row(case, Step("case", before or Applied(Desired("none"))))
-        return row | {"applied": case.person.stored if case.person else None, "due_at": None, "waiting_for": None,
+        # Who is not here yet may come by another source; the others wait for a person's word.
+        due = None if self.feed.creates else (self.now + LOOK_DAILY).isoformat()
+        return row | {"applied": case.person.stored if case.person else None, "due_at": due, "waiting_for": None,
                       "username": case.account.username or None}  # fmt: skip
 
 

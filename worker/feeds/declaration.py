@@ -168,6 +168,9 @@ class Feed(Part):
         ("external_id",), description="By what a newcomer's account is looked for among those that are there, in this order"
     )
     prehire_days: int = Field(7, ge=0, le=365, description="Days before the first day on which the account is made, closed")
+    creates: bool = Field(
+        True, description="Whether whoever nobody knows here gets an account; if not, the source only adds to people of others"
+    )
     welcome_mail: bool = Field(True, description="Whether newcomers get a mail")
     # A feed of messages may do without: then they use the names of the fields.
     columns: Mapping[str, Annotated[Take, BeforeValidator(_a_column)]] = Field(

@@ -1,6 +1,6 @@
 """The feeds as their users see them: check, plan, approve, apply; the one thing that doors and workers call."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -153,16 +153,28 @@ class Feeds:
     def _carry(self, run: Run, feed: Feed, advance: Advance = lambda _: None) -> Run:
         return apply.carry(self.database, self.registry, self.settings, self.clock, self.ring, run, feed, advance)
 
-    def catch_up(self, source: str | None = None) -> None:
-        """Go on with plans whose applying was interrupted, and settle those whose jobs have ended."""
+    def catch_up(
+        self, source: str | None = None, *, standing: Collection[tuple[str, int]] | None = None
+    ) -> set[tuple[str, int]]:
+        """Go on with plans whose applying was interrupted, and settle those whose jobs have ended.
+
+        `standing`: what an earlier call returned, the plans being applied and how far they were: only those that have not
+        moved since are gone on with, the others are in somebody's hand. None: all of them.
+        """
         unsettled = or_(feed_run.c.state == APPLYING, (feed_run.c.state == APPLIED) & feed_run.c.finished_at.is_(None))
         which = [unsettled] + ([feed_run.c.source == source] if source else [])
         with self.database.read() as conn:
             open_runs = runs.latest(conn, *which, limit=100)
+        moving = set()
         for run in reversed(open_runs):
             feed = self.feeds.get(run.source)
-            if feed is not None:
+            if feed is None:
+                continue
+            if standing is not None and run.state == APPLYING and (run.id, run.carried) not in standing:
+                moving.add((run.id, run.carried))
+            else:
                 self._settle(self._carry(run, feed), feed)
+        return moving
 
     def _settle(self, run: Run, feed: Feed) -> None:
         self.database.transact(lambda conn: apply.settle(Scope(conn, self.clock(), self.settings), run, feed))

@@ -1,25 +1,33 @@
 """What a plan needs to know of the directory: who is there, who was closed by hand, which managers have an account."""
 
 from collections.abc import Collection, Mapping
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 
 from sqlalchemy import Connection, func, select
 
 from worker.bulk import among, select_by
 from worker.directory.events import Action
-from worker.feed_tables import feed_person
+from worker.feed_tables import feed_action, feed_person
 from worker.feeds.declaration import Feed
 from worker.feeds.persons import PRESENT
 from worker.tables import event, users
 
+# Lines of a plan by which somebody comes to have an account.
+COMING = ("joiner", "rehire", "return")
 
-def managers(conn: Connection, feed: Feed, ids: Collection[str], joining: Collection[str]) -> dict[str, dict[str, str]]:
-    """Return how jobs name those of these managers who have an account, or get one by the same plan."""
+
+def managers(conn: Connection, feed: Feed, run: str, ids: AbstractSet[str]) -> dict[str, dict[str, str]]:
+    """Return how jobs name those of these managers who have an account, or get one by an earlier line of this run."""
     if not ids:
         return {}
-    found = {one: {"external_id": feed.account(one)} for one in joining}
+    found: dict[str, dict[str, str]] = {}
+    planned = [feed_action.c.run == run, feed_action.c.action.in_(COMING)]
+    for row in select_by(conn, feed_action.c.external_id, ids, feed_action.c.external_id, feed_action.c.person, where=planned):
+        if row.person is not None and row.person["phase"] in PRESENT:
+            found[row.external_id] = {"external_id": row.person["account"]}
     rows = select_by(
-        conn, feed_person.c.external_id, ids, feed_person.c.external_id, feed_person.c.account,
+        conn, feed_person.c.external_id, ids - found.keys(), feed_person.c.external_id, feed_person.c.account,
         where=[feed_person.c.source == feed.name, feed_person.c.phase.in_(PRESENT)],
     )  # fmt: skip
     found |= {row.external_id: {"external_id": row.account} for row in rows}

@@ -39,6 +39,7 @@ class Feeder:
         """Begin with nothing done."""
         self.feeds = feeds
         self._settled = 0.0
+        self._standing: set[tuple[str, int]] = set()
         self._tidied = feeds.clock() - TIDY_EVERY
         self._scanned: dict[str, datetime] = {}
 
@@ -53,7 +54,7 @@ class Feeder:
     def settle(self) -> None:
         """Go on with plans that were decided and not carried out, and close those whose jobs have ended."""
         if time.monotonic() - self._settled >= SETTLE_SECONDS:
-            self.feeds.catch_up()
+            self._standing = self.feeds.catch_up(standing=self._standing)
             self._settled = time.monotonic()
 
     def take_messages(self) -> None:

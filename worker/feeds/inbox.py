@@ -192,4 +192,5 @@ def mark(scope: Scope, ids: Sequence[str], state: State, run: str, whose: Mappin
     `whose`: id of a message -> external id of the person it is about, so that a deletion of that person finds it.
     """
     rows = [{"id": one} if whose is None else {"id": one, "external_id": whose.get(one)} for one in sorted(set(ids))]
-    return update_rows(scope.conn, feed_message, rows, same={"state": state, "run": run})
+    # What a plan has taken stays taken.
+    return update_rows(scope.conn, feed_message, rows, same={"state": state, "run": run}, where=[feed_message.c.state == "new"])

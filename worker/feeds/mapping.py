@@ -1,11 +1,13 @@
 """From a record to a statement: whose it is, what it says field by field, how new that is; or why it was not taken."""
 
+import contextlib
 import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -57,6 +59,11 @@ def emptied(cells: Sequence[str], secret: Sequence[int], width: int) -> list[str
     return ["" if any(abs(at - place) <= moved for place in secret) else cell for at, cell in enumerate(cells)]
 
 
+# Clocks differ, and zones are mistaken for one another; a day ahead is neither.
+TOLERANCE = 24 * 3600 * 1_000_000
+_BETWEEN = "\x1f"
+
+
 class Mapper:
     """Reads the records of one feed, all in the same way.
 
@@ -82,6 +89,12 @@ class Mapper:
         self._parts = None if "name" in feed.columns else {"first", "last"} & taken.keys()
         layout = Layout(feed, None if header is None else places(header), self._partial, self._free, self._zone)
         self._columns = {field: layout.column(field, take) for field, take in taken.items()}
+        at = {} if header is None else places(header)
+        named = {name for take in taken.values() for name in (*take.columns, take.column) if name is not None}
+        declared = sorted({at[tidy(name)] for name in named}) if at else []
+        # itemgetter of a single place gives no tuple.
+        self._said = itemgetter(*declared) if len(declared) > 1 else None
+        self._between = len(declared) - 1
         self._quick = tuple((one.field, one.label, one.fetch, one.remembered) for one in self._columns.values())
         self._sparing = tuple((one.field, one.label, one.fetch, one.read) for one in self._columns.values())
 
@@ -106,7 +119,7 @@ class Mapper:
         An id that is missing or cannot be taken is ""; `read` says why.
         """
         short = len(text) <= LONGEST_REMEMBERED
-        return self._id_at("external_id", value, short), self._digest(text), self._id_at("manager", value, short)
+        return self._id_at("external_id", value, short), self._digest(value, text), self._id_at("manager", value, short)
 
     def read(
         self, value: Sequence[str] | Mapping[str, Any], text: str, place: int, arrived: datetime | None = None
@@ -141,8 +154,11 @@ class Mapper:
             return self._refusal(value, text, place, flaws)
         if self._all_active:
             found["status"] = "active"
-        stamp = self._stamp(found, self._arrived if arrived is None else values.microseconds(arrived))
-        return Statement(external_id, place, stamp, found, self._digest(text), self.kept(value, text))
+        try:
+            stamp = self._stamp(found, self._arrived if arrived is None else values.microseconds(arrived))
+        except Flaw as flaw:
+            return self._refusal(value, text, place, [(self._label("modified"), flaw)])
+        return Statement(external_id, place, stamp, found, self._digest(value, text), self.kept(value, text))
 
     def kept(self, value: Sequence[str] | Mapping[str, Any], text: str) -> str:
         """Return the text of a record to keep: as it came, but with the cells of columns that look like secrets emptied."""
@@ -161,8 +177,13 @@ class Mapper:
 
     # ------------------------------------------------------------------------------------------------ whole records
 
-    def _digest(self, text: str) -> str:
+    def _digest(self, value: Sequence[str] | Mapping[str, Any], text: str) -> str:
+        """Digest what a record says: of a table the cells of declared columns, so that others may change as they like."""
         told = self._hash.copy()
+        if self._said is not None:
+            with contextlib.suppress(IndexError):  # a ragged record, which `read` refuses
+                said = _BETWEEN.join(self._said(value))
+                text = said if said.count(_BETWEEN) == self._between else text
         told.update(text.encode("utf-8", "surrogatepass"))
         return told.hexdigest()
 
@@ -231,6 +252,10 @@ class Mapper:
         day = found.pop("effective_on", None)
         if order is None:
             order = arrived if modified is None else modified
+        if modified is not None and modified > arrived + TOLERANCE:
+            when = datetime.fromtimestamp(modified / 1_000_000, UTC)
+            says = f"lies ahead ({when:%Y-%m-%d %H:%M} UTC): all that comes before then would count as older. Correct it."
+            raise Flaw("bad_modified", says)
         if day is None:
             return (modified or 0) if self._dated else 0, order
         zone = found.get("zone")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, or_, select
 
 from worker.bulk import select_by
 from worker.database import Database
@@ -109,10 +109,14 @@ def waiting_for(conn: Connection, source: str, managers: Collection[str]) -> lis
 
 def whose_manager_came(conn: Connection, source: str, prefix: str, limit: int) -> list[str]:
     """Return the ids of those whose manager has an account by now, whichever door made it."""
+    manager = feed_person.alias()
+    here = select(manager.c.external_id).where(
+        manager.c.source == source, manager.c.external_id == feed_person.c.waiting_for, manager.c.phase.in_(PRESENT)
+    )
+    there = select(users.c.id).where(users.c.external_id == prefix + feed_person.c.waiting_for)
     statement = (
         select(feed_person.c.external_id)
-        .join(users, users.c.external_id == prefix + feed_person.c.waiting_for)
-        .where(feed_person.c.source == source, feed_person.c.waiting_for.is_not(None))
+        .where(feed_person.c.source == source, feed_person.c.waiting_for.is_not(None), or_(here.exists(), there.exists()))
         .order_by(feed_person.c.external_id)
         .limit(limit)
     )

@@ -131,7 +131,12 @@ Standing = tuple[Phase, datetime | None, str | None, bool, datetime | None]
 
 def _standing(feed: Feed, fields: Mapping[str, Any], now: datetime, absent_runs: int, zone: ZoneInfo) -> Standing:
     """The phase, when access ends, why, whether by absence, and when time alone makes it another."""
-    status, reason = fields.get("status") or "active", fields.get("reason")
+    status, reason = fields.get("status"), fields.get("reason")
+    if status is None:
+        # A message or a part of a record that came before the word that the person is here makes no account.
+        if feed.form == "messages" or "status" in feed.columns:
+            return "none", None, None, False, None
+        status = "active"
     if status == "rescinded":
         return "left", None, reason or status, False, None
     leaves_at = _begins(fields.get("last_day"), zone, 1)

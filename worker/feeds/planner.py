@@ -26,9 +26,11 @@ from worker.scope import Scope
 from worker.settings import Settings
 
 # As many people are decided in one transaction; on SQLite, whose one writer everybody shares, fewer.
-CHUNK, CHUNK_SQLITE = 1_000, 200
+CHUNK, CHUNK_SQLITE = 1_000, 75
 # Records are handed to the spool so many at a time.
 SLICE = 2_000
+# The same content within this time is the same file handed in again; later it is the next one, in which nothing changed.
+SAME_FILE = timedelta(hours=12)
 # An event feed's brakes look back this far.
 BUDGET = timedelta(hours=24)
 
@@ -53,12 +55,10 @@ class Planner:
         self.number = 0
         self.tally = Tally()
         self.unchanged = 0
-        self.joining: Callable[[set[str]], set[str]] = lambda _: set()
-        self._joined: set[str] = set()
         # Whose records were refused: they are in the file all the same. "": a record of nobody knows whom.
         self._unread: set[str] = set()
         database.transact(lambda conn: self._begin(conn, origin, by, input_name))
-        self.decider = Decider(feed, self.run_id, self.now, lambda ids: self.joining(ids) | (ids & self._joined))
+        self.decider = Decider(feed, self.run_id, self.now)
 
     def _begin(self, conn: Connection, origin: str, by: str | None, name: str | None) -> None:
         source = {"name": self.feed.name, "version": 0, "rows": None, "scanned_to": None}
@@ -91,6 +91,8 @@ class Planner:
                 return self._refuse(str(problem))
             self.full = self.full and not source.reading.failed_rows
             absent = self._walk(mapper, spool)
+            if absent and self._seen_before(source.reading.sha256):
+                absent = []
             self._decide_chosen(mapper, spool)
             self._decide_missing(absent)
             reading = source.reading.as_json() | {"full": self.full}
@@ -107,7 +109,6 @@ class Planner:
             else:
                 heard.setdefault(one.external_id, []).append(one)
         self._store(lines)
-        self.joining = lambda ids: ids & heard.keys()
         self._decide(heard)
         return self._finish({"records": len(heard) + len(lines)}, [])
 
@@ -220,7 +221,6 @@ class Planner:
         self._store([
             warning(one, "manager_loop", "is below themselves in the line of managers; carried out all the same") for one in loops
         ])  # fmt: skip
-        self.joining = spool.has_chosen
         for entries in spool.chosen(self.chunk):
             heard: dict[str, list[Statement]] = {}
             problems: list[Line] = []
@@ -236,6 +236,13 @@ class Planner:
             self._store(problems)
             self._decide(heard)
             self.advance(len(entries))
+
+    def _seen_before(self, sha256: str) -> bool:
+        """Whether the last full file that was applied is this very one, handed in again and not the next day's."""
+        full = (feed_run.c.source == self.feed.name, feed_run.c.applied_at.is_not(None), feed_run.c.origin == "file")
+        with self.database.read() as conn:
+            last = next((run for run in runs.latest(conn, *full, limit=20) if run.reading.get("full")), None)
+        return last is not None and last.reading.get("sha256") == sha256 and self.now - last.created_at < SAME_FILE
 
     def _decide_missing(self, absent: Sequence[str]) -> None:
         for start in range(0, len(absent), self.chunk):
@@ -267,7 +274,6 @@ class Planner:
             self.tally.actions.update(line["action"] for line in lines)
             self.tally.risks.update(tally.risks)
             self.unchanged += len(part) - sum(line["action"] != "warning" for line in lines)
-            self._joined |= {str(line["external_id"]) for line in lines if line["action"] in ("joiner", "rehire")} if followers else set()
             later = [one for one in followers if one not in heard and one not in again]
             if later:
                 self._decide({}, again=later)

@@ -216,7 +216,7 @@ def _together(feed: Feed, mapped: Collection[str]) -> Iterator[Problem]:
         yield Problem(("status",), "is missing; a column is declared for status, so say here what each of its words means")
     if feed.form not in ("messages", "scim") and mapped and feed.status and "status" not in mapped:
         yield Problem(("status",), "no column is declared for status, so these words mean nothing")
-    if "effective_on" in mapped and "modified" not in mapped:
+    if "effective_on" in mapped and "modified" not in mapped and feed.form != "messages":
         yield Problem(("columns", "effective_on"), "needs modified as well, for records without such a date")
 
 

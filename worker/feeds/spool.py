@@ -79,18 +79,6 @@ class Spool:
             "DELETE FROM chosen WHERE place IN (SELECT place FROM entry WHERE external_id = ?)", [(one,) for one in ids]
         )
 
-    def has_chosen(self, ids: Iterable[str]) -> set[str]:
-        """Return which of these ids have a chosen record."""
-        self._sort()
-        found: set[str] = set()
-        rest = iter(ids)
-        while part := list(islice(rest, SLICE)):
-            found.update(one for (one,) in self._db.execute(
-                "SELECT DISTINCT e.external_id FROM json_each(?) AS given CROSS JOIN entry AS e INDEXED BY by_id "
-                "ON e.external_id = given.value JOIN chosen AS c ON c.place = e.place", [json.dumps(part)]
-            ))  # fmt: skip
-        return found
-
     def text_of(self, place: int) -> str:
         """Return the text of one record. Raises KeyError."""
         row = self._db.execute("SELECT text FROM entry WHERE place = ?", [place]).fetchone()

@@ -135,6 +135,7 @@ def test_whoever_cannot_be_read_is_not_missing(hr_sqlite: HR) -> None:
             assert run.counts == {"refused": 1, "unchanged": 2}
     assert set(hr.states().values()) == {"active"}
     for _ in range(3):
+        hr.office.later(days=1)
         hr.apply([BOB, CAT])
     assert hr.states()["ann.archer"] == "closed", "who is truly missing still goes"
 

@@ -68,7 +68,7 @@ def test_the_same_file_planned_and_applied_twice_at_once_is_taken_once(hr: HR) -
 def test_of_two_plans_applied_at_once_one_is_stale(hr: HR) -> None:
     changed = [one | {"department": "Engineering"} for one in TEAM]
     plans = [hr.plan(TEAM, name="one.csv"), hr.plan(changed, name="two.csv")]
-    answers = together(*(lambda plan=plan: hr.feeds.apply(plan) for plan in plans))  # type: ignore[misc]
+    answers = together(*(lambda plan=plan: hr.feeds.apply(plan) for plan in plans))
     [won] = [one for one in answers if isinstance(one, Run)]
     [lost] = [one for one in answers if isinstance(one, NotApplied)]
     assert "another plan was applied" in str(lost)
@@ -127,7 +127,7 @@ def test_messages_of_a_plan_that_lost_the_race_are_planned_anew(declare: Callabl
     slower = hr.feeds.plan_messages("events", by="feeder")
     assert quicker
     assert slower
-    hr.feeds.apply(quicker)
+    hr.feeder._apply(quicker)
     hr.feeder._apply(slower)
     hr.feeder.take_messages()
     hr.rest()
@@ -183,8 +183,8 @@ def test_two_sources_that_want_the_same_names_in_crossing_order(declare: Callabl
     for source, ordered in (("hr", names), ("payroll", names[::-1])):
         people = [person(f"{source}{number:03}", *name) for number, name in enumerate(ordered)]
         paths[source] = hr.write(people, f"{source}.csv")
-    plans = together(*(lambda source=source: hr.feeds.plan_file(source, paths[source], by="tester") for source in paths))  # type: ignore[misc]
-    together(*(lambda plan=plan: hr.feeds.apply(plan) for plan in plans))  # type: ignore[misc]
+    plans = together(*(lambda source=source: hr.feeds.plan_file(source, paths[source], by="tester") for source in paths))
+    together(*(lambda plan=plan: hr.feeds.apply(plan) for plan in plans))
     hr.rest()
     with hr.office.app.database.read() as conn:
         given = conn.execute(select(feed_person.c.source, feed_person.c.username)).all()

@@ -214,12 +214,17 @@ def test_absence_has_to_be_seen_three_times_and_is_taken_back(hr: HR) -> None:
     bob = person("002", "Bob", "Brewer")
     hr.apply([ANN, bob])
     assert [line["text"] for line in hr.lines(hr.apply([bob]))] == ["missing from 1 of 3 full files"]
+    for _ in range(5):  # the same file handed in again is not another day's
+        assert hr.apply([bob]).total == 0
+    hr.office.later(days=1)
     hr.apply([bob])
     assert hr.states()["ann.archer"] == "active"
     hr.apply([ANN, bob])  # there again: counting begins anew
     for _ in range(2):
+        hr.office.later(days=1)
         hr.apply([bob])
     assert hr.states()["ann.archer"] == "active"
+    hr.office.later(days=1)
     run = hr.apply([bob])
     [line] = hr.lines(run)
     assert (line["action"], line["text"]) == ("leaver", "leaves, missing from 3 full files in a row")

@@ -59,6 +59,7 @@ def test_a_full_file_touches_nobody_of_another_source(declare: Callable[[str], H
     assert run.counts == {"joiner": 2, "unchanged": 0}, "001 of acme is another 001"
     everybody = {"ann.archer", "bob.brewer", "zoe.zimmer", "yan.york"}
     for _ in range(5):
+        hr.office.later(days=1)
         hr.apply([person("003", "Yan", "York")], "acme")
     assert hr.states() == {name: "closed" if name == "zoe.zimmer" else "active" for name in everybody}
     assert {row["external_id"]: row["absent_runs"] for row in hr.office.rows("feed_person", source="hr")} == {"001": 0, "002": 0}
