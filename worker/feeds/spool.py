@@ -1,6 +1,5 @@
 """The records of an input on disk while it is planned: sorted by id, the changed ones marked, managers before their people."""
 
-import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, islice

@@ -98,7 +98,7 @@ def test_an_approval_releases_this_plan_and_is_on_record(braked: HR) -> None:
 def test_an_approval_ends_after_a_day(braked: HR) -> None:
     run = braked.feeds.approve(braked.plan([one | {"status": "Gone"} for one in MANY]), by="olga", reason="closed")
     braked.office.later(hours=25)
-    with pytest.raises(NotApplied, match="approval .* ended"):
+    with pytest.raises(NotApplied, match=r"approval .* ended"):
         braked.feeds.apply(run)
 
 

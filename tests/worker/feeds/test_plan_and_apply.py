@@ -3,7 +3,7 @@
 import pytest
 from hr import HR, person
 
-from worker.feeds import apply
+from worker.feed_tables import feed_action
 from worker.feeds.apply import NotApplied
 
 ANN = person("001", "Ann", "Archer", boss="002")
@@ -135,7 +135,7 @@ def test_a_plan_whose_stored_lines_were_changed_is_not_applied(hr: HR) -> None:
     run = hr.plan(TEAM)
     with hr.office.scope() as scope:
         scope.conn.execute(
-            apply.feed_action.update().where(apply.feed_action.c.number == 1)
+            feed_action.update().where(feed_action.c.number == 1)
             .values(jobs=[{"kind": "delete_user", "payload": {"user": "root"}}])
         )  # fmt: skip
     with pytest.raises(NotApplied, match="not those"):

@@ -215,3 +215,18 @@ def test_columns_that_are_not_mapped_change_nobody(hr_sqlite: HR) -> None:
     assert [line["jobs"] for line in hr.lines(run) if line["jobs"]] == []
     hr.carry(run)
     assert hr.plan(csv_text([ANN | {"Shoe size": "39"}, BOB], header)).counts == {"unchanged": 2}
+
+
+def test_a_source_that_creates_nobody_adds_to_those_who_are_here_and_looks_again(declare: Callable[[str], HR]) -> None:
+    hr = declare(HR_WITH_PHONE + BADGE.replace('mode = "delta"', 'mode = "delta"\ncreates = false'))
+    hr.apply([ANN])
+    run = hr.apply(badges(badge("001", "ann.archer", badge="B-1"), badge("002", "bob.brewer", badge="B-2")), "badge")
+    assert {line["external_id"]: (line["action"], line["code"]) for line in hr.lines(run)} == {
+        "001": ("joiner", None), "002": ("noted", "not_here"),
+    }  # fmt: skip
+    assert hr.states() == {"ann.archer": "active"}
+    hr.turn(hours=1)
+    assert len(hr.office.rows("feed_run")) == 2, "whoever is not here is not planned again and again"
+    hr.apply([ANN, BOB])
+    hr.turn(days=1)
+    assert attributes(hr, "bob.brewer")["badge"] == "B-2"
