@@ -1,6 +1,6 @@
 """`muster feed runs`, `show` and `failed`: what was planned and applied, and what became of each record."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 STATES = ("planning", "planned", "held", "approved", "applying", "applied", "refused", "dropped")
 # Jobs that ended without having done what was asked.
 BAD = ("rejected", "failed", "cancelled")
+# Lines read in one transaction.
+PAGE = 1_000
 # How failed messages are written: they came one by one, not in a file.
 _AS_LINES = {"encoding": "utf-8", "byte_order_mark": False, "line_end": "\n"}
 
@@ -115,13 +117,11 @@ def run_json(app: "App", run: "Run") -> dict[str, Any]:
 
 def print_run(app: "App", run: "Run", *, refused: bool = False, person: str | None = None) -> None:
     """Print the run and all its lines as JSON, an object a line, as they are read."""
-    from worker.feeds import runs as book
-
     print_json(run_json(app, run))
     with app.database.read() as conn:
         which = _which(conn, run, refused=refused, person=person)
-        for line in feed_show.with_outcomes(conn, run, book.all_lines(conn, run.id, *which)):
-            print_json(line)
+    for line in _lines(app, run, which):
+        print_json(line)
 
 
 def show_plan(
@@ -143,21 +143,21 @@ def show_plan(
             counts[action] = counts.get(action, 0) + count
             if code is not None:
                 codes.setdefault(action, {})[code] = count
-        if person is not None and not counts:
-            raise desk.NoSuchJob(f"The plan {feed_show.name_of(run)} says nothing about {person}: unchanged, or not in the input.")
-        if person is None and not refused:
-            feed_show.show_head(run)
-            if run.state != "refused":
-                feed_show.show_counts(run, counts)
-        elif refused and not counts:
-            say("\nNothing was refused, and no job failed.")
-        order = [*feed_show.ACTIONS, *sorted(counts.keys() - feed_show.ACTIONS.keys())] if sections else []
-        for action in order:
-            if counts.get(action):
-                lines = _lines(conn, run, action, which, limit)
-                feed_show.show_section(run, action, counts[action], lines, jobs=jobs, codes=codes.get(action, {}))
-        if counts.get("refused"):
-            say(f"\nTo correct them: muster feed failed {feed_show.name_of(run)} -o failed.csv")
+    if person is not None and not counts:
+        raise desk.NoSuchJob(f"The plan {feed_show.name_of(run)} says nothing about {person}: unchanged, or not in the input.")
+    if person is None and not refused:
+        feed_show.show_head(run)
+        if run.state != "refused":
+            feed_show.show_counts(run, counts)
+    elif refused and not counts:
+        say("\nNothing was refused, and no job failed.")
+    order = [*feed_show.ACTIONS, *sorted(counts.keys() - feed_show.ACTIONS.keys())] if sections else []
+    for action in order:
+        if counts.get(action):
+            lines = _lines(app, run, [feed_action.c.action == action, *which], limit)
+            feed_show.show_section(run, action, counts[action], lines, jobs=jobs, codes=codes.get(action, {}))
+    if counts.get("refused"):
+        say(f"\nTo correct them: muster feed failed {feed_show.name_of(run)} -o failed.csv")
     feed_show.show_brakes(run)
     if run.problem and run.state == "refused":
         say()
@@ -168,14 +168,21 @@ def show_plan(
 
 
 def _lines(
-    conn: "Connection", run: "Run", action: str, which: "list[ColumnElement[bool]]", limit: int | None
+    app: "App", run: "Run", which: "Sequence[ColumnElement[bool]]", limit: int | None = None
 ) -> Iterator[dict[str, Any]]:
-    from worker.feed_tables import feed_action
+    """Yield lines with what became of their jobs; no transaction is open while a slow reader, such as a pager, waits."""
     from worker.feeds import runs as book
 
-    this = [feed_action.c.action == action, *which]
-    lines = book.all_lines(conn, run.id, *this) if limit is None else iter(book.lines(conn, run.id, *this, limit=limit))
-    return feed_show.with_outcomes(conn, run, lines)
+    after, left = 0, limit
+    while left is None or left > 0:
+        with app.database.read() as conn:
+            found = book.lines(conn, run.id, *which, after=after, limit=min(left or PAGE, PAGE))
+            part = list(feed_show.with_outcomes(conn, run, found))
+        if not part:
+            return
+        yield from part
+        after = part[-1]["number"]
+        left = None if left is None else left - len(part)
 
 
 def _which(conn: "Connection", run: "Run", *, refused: bool, person: str | None) -> "list[ColumnElement[bool]]":
@@ -245,12 +252,18 @@ def _failed_rows(app: "App", run: "Run") -> Iterator[tuple[str, str, str]]:
 
     with app.database.read() as conn:
         which = _which(conn, run, refused=True, person=None)
-        for part in feed_show.parts(book.all_lines(conn, run.id, *which)):
+    after = 0
+    while True:
+        with app.database.read() as conn:
+            part = book.lines(conn, run.id, *which, after=after, limit=PAGE)
             ended = book.outcomes(conn, f"feed/{run.source}", part)
-            for line in part:
-                raw = line["raw"] or (line["person"] or {}).get("raw")
-                if raw is None or line["place"] is None:  # nothing in the input said so
-                    continue
-                bad = [job for (number, _), job in ended.items() if number == line["number"] and job["state"] in BAD]
-                code, text = (bad[0]["reason"], bad[0]["reason_text"]) if bad else (line["code"], line["text"])
-                yield raw, code or "failed", text or "The job of this record did not succeed."
+        if not part:
+            return
+        after = part[-1]["number"]
+        for line in part:
+            raw = line["raw"] or (line["person"] or {}).get("raw")
+            if raw is None or line["place"] is None:  # nothing in the input said so
+                continue
+            bad = [job for (number, _), job in ended.items() if number == line["number"] and job["state"] in BAD]
+            code, text = (bad[0]["reason"], bad[0]["reason_text"]) if bad else (line["code"], line["text"])
+            yield raw, code or "failed", text or "The job of this record did not succeed."
