@@ -5,18 +5,15 @@ with repetitions, in any batches, and with time going by in between. The first i
 """
 
 import json
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hr import HR
+from hr import HR, department
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
-from office import Office
 
 from worker.feeds.inbox import store
 
@@ -122,21 +119,6 @@ def deliveries(draw: st.DrawFn) -> tuple[list[Message], list[tuple[list[Message]
     return story, batches
 
 
-@contextmanager
-def department(template: Path, home: Path) -> Iterator[HR]:
-    for part in template.parent.glob(f"{template.name}*"):
-        shutil.copy(part, home / part.name)
-    office = Office(f"sqlite:///{home / template.name}")
-    try:
-        for group in ("staff", "sales"):
-            office.submit("create_group", {"group": group})
-        office.drain()
-        yield HR(office, home, DECLARED)
-    finally:
-        office.close()
-        shutil.rmtree(home)
-
-
 def tell(hr: HR, batch: Sequence[Message]) -> None:
     with hr.office.scope() as scope:
         store(scope, "events", [(one["id"], json.dumps(one)) for one in batch])
@@ -232,7 +214,7 @@ def ends_alike(
     story: list[Message], batches: list[tuple[list[Message], int]], template: Path, folders: pytest.TempPathFactory
 ) -> None:
     """Tell one office the story, and another one the batches; both must end with the same people and the same access."""
-    with department(template, folders.mktemp("model")) as model, department(template, folders.mktemp("office")) as hr:
+    with department(template, folders.mktemp("model"), DECLARED) as model, department(template, folders.mktemp("office"), DECLARED) as hr:
         for one in story:
             tell(model, [one])
         for batch, hours in batches:

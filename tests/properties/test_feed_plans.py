@@ -3,18 +3,14 @@
 The yardstick is a model of a few lines: file after file it notes who is there, who is on leave, who has left.
 """
 
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hr import DECLARED, HR, person
+from hr import DECLARED, HR, department, person
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
-from office import Office
 
 Record = dict[str, str]
 
@@ -103,21 +99,6 @@ def read(told: Told, record: Record) -> None:
     told.groups = {"staff"} | ({"sales"} if told.department == "Sales" else set()) if wanted != "left" else set()
 
 
-@contextmanager
-def department(template: Path, home: Path) -> Iterator[HR]:
-    for part in template.parent.glob(f"{template.name}*"):
-        shutil.copy(part, home / part.name)
-    office = Office(f"sqlite:///{home / template.name}")
-    try:
-        for group in ("staff", "sales"):
-            office.submit("create_group", {"group": group})
-        office.drain()
-        yield HR(office, home, FEED)
-    finally:
-        office.close()
-        shutil.rmtree(home)
-
-
 def everything(hr: HR) -> dict[str, list[str]]:
     """All rows of all tables but those that plans are made of."""
     from worker.tables import metadata
@@ -150,7 +131,7 @@ def test_plans_lead_to_what_the_files_say_and_change_nothing_by_themselves(
     said: list[list[Record]], sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     people: dict[str, Told] = {}
-    with department(sqlite_template, tmp_path_factory.mktemp("office")) as hr:
+    with department(sqlite_template, tmp_path_factory.mktemp("office"), FEED) as hr:
         for file in said:
             note("\n".join(",".join(one.values()) for one in file))
             hr.office.later(days=1)
