@@ -47,6 +47,7 @@ class OnboardUser(Payload):
         True, description="Whether an account that has this external id or this username is taken to be this person's; "
         "if not, the job is refused when there is one"
     )
+    opens: bool = Field(True, description="Whether an account that is there and closed is opened; all else is done in any case")
     welcome_mail: bool = Field(True, description="Whether somebody new, or back again, gets the welcome mail")
 
     examples: ClassVar[Sequence[Mapping[str, Any]]] = (
@@ -87,6 +88,8 @@ def wish(ctx: Context, item: Item[OnboardUser]) -> users.Wish:
         today = users.today(ctx, zone)
         if end is not None and end < today:
             return False
+        if there is not None and not ask.opens:
+            return None
         if (ask.first_day_unknown and ask.start_date is None) or (start is not None and start > today):
             return False if there is None else None
         return True
@@ -207,7 +210,7 @@ def come_next(ctx: Context, item: Item[OnboardUser], got: users.Enrolled) -> dic
 def first_day(ctx: Context, item: Item[OnboardUser], user: users.User) -> dict[str, Any]:
     """For somebody whose first day is to come: open the account when it begins."""
     start, end, zone = dates(ctx, item.ask, user)
-    if user.is_active or start is None or start <= users.today(ctx, zone) or (end is not None and end < start):
+    if not item.ask.opens or user.is_active or start is None or start <= users.today(ctx, zone) or (end is not None and end < start):
         return {}
     at = users.day_begins(start, zone)
     names = {"username": user.username} | ({"external_id": user.external_id} if user.external_id else {})

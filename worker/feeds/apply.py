@@ -4,13 +4,13 @@ The decision is one row. Before it nothing has happened; after it everything wil
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, func, select, update
 
 from worker import faultpoints
-from worker.bulk import insert_rows, update_rows
+from worker.bulk import insert_rows, select_by, update_rows
 from worker.database import Database
 from worker.feed_tables import feed_action, feed_message, feed_person, feed_run, feed_source
 from worker.feeds import cases, runs, usernames
@@ -28,6 +28,8 @@ CHUNK, CHUNK_SQLITE = 1_000, 50
 # Why a plan was put aside that no person put aside.
 SUPERSEDED = "another plan was applied"
 
+# Who could not be helped is looked at again this much later.
+LOOK_DAILY = timedelta(days=1)
 # What of a line is needed to carry it.
 CARRIED = ("external_id", "action", "jobs", "person")
 
@@ -61,6 +63,8 @@ def drop(conn: Connection, run: Run, *, by: str, reason: str, now: datetime) -> 
         update(feed_run).where(feed_run.c.id == run.id)
         .values(state=DROPPED, problem=f"put aside by {by}: {reason}", finished_at=now)
     )  # fmt: skip
+    mine = (feed_message.c.source == run.source, feed_message.c.state == "new", feed_message.c.run == run.id)
+    conn.execute(update(feed_message).where(*mine).values(state="refused"))
     return runs.get(conn, run.id)
 
 
@@ -107,7 +111,7 @@ def decide(conn: Connection, run: Run, now: datetime) -> Run:
         raise NotApplied(f"The plan {shown(run)} is {run.state}" + (f": {run.problem}" if run.problem else "."))
     if run.state == APPROVED and run.approved_until is not None and run.approved_until < now:
         raise NotApplied(f"The approval of the plan {shown(run)} ended at {run.approved_until:%Y-%m-%d %H:%M} UTC. Approve it again.")
-    values: dict[str, Any] = {"rows": run.reading.get("records")} if run.reading.get("full") else {}
+    values: dict[str, Any] = {"rows": run.reading.get("people_named")} if run.reading.get("full") else {}
     if run.total:
         values["version"] = feed_source.c.version + 1
     which = (feed_source.c.name == run.source, feed_source.c.version == run.base_version)
@@ -195,7 +199,9 @@ def _carry_chunk(scope: Scope, intake: Intake, run_id: str, feed: Feed, size: in
     answers = intake.submit(scope, [_request(run, feed, line, place, wanted) for line, place, wanted in asked])
     refused = {line["number"]: answer for (line, _, _), answer in zip(asked, answers, strict=True) if answer.refused}
     _note_refusals(conn, run_id, refused)
-    changed = sorted((line for line in found if line["person"] and line["number"] not in refused), key=lambda line: line["external_id"])
+    by_id = {line["external_id"]: line for line in found if line["person"]}
+    changed = [by_id[one] for one in sorted(by_id) if by_id[one]["number"] not in refused]
+    _look_again(scope, run, sorted(one for one, line in by_id.items() if line["number"] in refused))
     insert_rows(conn, feed_person, [_person(run, line, scope.now) for line in changed], conflict="replace")
     usernames.give(scope, run.source, [line["external_id"] for line in changed])
     cases.close_cases(scope, run.source, [line["external_id"] for line in changed if line["action"] != "case"])
@@ -205,6 +211,13 @@ def _carry_chunk(scope: Scope, intake: Intake, run_id: str, feed: Feed, size: in
         values["state"] = APPLIED
     conn.execute(update(feed_run).where(feed_run.c.id == run_id).values(values))
     return runs.get(conn, run_id)
+
+
+def _look_again(scope: Scope, run: Run, ids: Sequence[str]) -> None:
+    """Whose jobs were not taken in is looked at anew, with the next record or tomorrow."""
+    rows = [{"external_id": one} for one in ids]
+    same = {"digest": None, "waiting_for": None, "due_at": scope.now + LOOK_DAILY}
+    update_rows(scope.conn, feed_person, rows, by="external_id", same=same, where=[feed_person.c.source == run.source])
 
 
 def _request(run: Run, feed: Feed, line: Mapping[str, Any], place: int, wanted: Mapping[str, Any]) -> Request:
@@ -242,31 +255,46 @@ def settle(scope: Scope, run: Run, feed: Feed) -> bool:
     """
     conn = scope.conn
     mine = runs.jobs_of(run, feed.job_source)
+    failed = (State.REJECTED.value, State.FAILED.value)
     bad = conn.execute(
-        select(job.c.key, job.c.reason)
-        .where(*mine, job.c.state.in_([State.REJECTED.value, State.FAILED.value]), job.c.pruned.is_(False))
+        select(job.c.key, job.c.finished_at).where(*mine, job.c.state.in_(failed), job.c.pruned.is_(False))
     ).all()  # fmt: skip
-    reasons = {int(row.key.split("/")[1]): row.reason for row in bad}
-    for start in range(0, len(reasons), 1_000):
-        numbers = sorted(reasons)[start : start + 1_000]
-        _take_back(scope, run, runs.lines(conn, run.id, feed_action.c.number.in_(numbers), limit=len(numbers)))
+    ended = {int(row.key.split("/")[1]): row.finished_at for row in bad}
+    changed = 0
+    for start in range(0, len(ended), 1_000):
+        numbers = sorted(ended)[start : start + 1_000]
+        lines = runs.lines(conn, run.id, feed_action.c.number.in_(numbers), limit=len(numbers))
+        changed += _take_back(scope, run, feed, [line for line in lines if line["person"]], ended)
+    if changed:
+        # A plan that was made on what turned out not to be so is stale.
+        conn.execute(update(feed_source).where(feed_source.c.name == run.source).values(version=feed_source.c.version + 1))
     left = conn.execute(select(func.count()).select_from(job).where(*mine, job.c.finished_at.is_(None))).scalar_one()
     if left == 0 and run.state == APPLIED:
         conn.execute(update(feed_run).where(feed_run.c.id == run.id).values(finished_at=scope.now))
     return left == 0
 
 
-def _take_back(scope: Scope, run: Run, lines: Sequence[Mapping[str, Any]]) -> None:
-    rows = [
-        {"external_id": line["external_id"], "applied": line["undo"], "phase": (line["undo"] or {}).get("phase", "none")}
-        for line in sorted(lines, key=lambda line: str(line["external_id"])) if line["person"]
-    ]  # fmt: skip
-    update_rows(
-        scope.conn, feed_person, rows, by="external_id", same={"digest": None},
-        where=[feed_person.c.source == run.source, feed_person.c.run == run.id],
+def _take_back(
+    scope: Scope, run: Run, feed: Feed, lines: Sequence[Mapping[str, Any]], ended: Mapping[int, datetime]
+) -> int:
+    """Put back what was applied before these lines; returns how many people that were. Not what was accepted later on."""
+    outcomes = runs.outcomes(scope.conn, feed.job_source, lines)
+    known = select_by(
+        scope.conn, feed_person.c.external_id, [line["external_id"] for line in lines], feed_person.c.external_id,
+        feed_person.c.changed_at, where=[feed_person.c.source == run.source, feed_person.c.digest.is_not(None)],
     )  # fmt: skip
-    # Who got no account is looked for again, by name and id: somebody else may have been given them meanwhile.
-    nobody = [{"external_id": row["external_id"], "username": None} for row in rows if row["applied"] is None]
-    update_rows(scope.conn, feed_person, nobody, by="external_id", where=[
-        feed_person.c.source == run.source, feed_person.c.run == run.id,
-    ])  # fmt: skip
+    changed_at = {row.external_id: row.changed_at for row in known}
+    rows = []
+    for line in sorted(lines, key=lambda line: str(line["external_id"])):
+        accepted = changed_at.get(line["external_id"])
+        if accepted is None or accepted > ended[line["number"]]:
+            continue
+        states = {found["state"] for (number, _), found in outcomes.items() if number == line["number"]}
+        # Where only a part was done, nobody knows what is so: it is decided anew, from the account as it is.
+        undo = None if State.SUCCEEDED.value in states else line["undo"]
+        # Who got no account is looked for again, by name and id: somebody else may have been given them meanwhile.
+        username = line["person"]["username"] if line["undo"] or State.SUCCEEDED.value in states else None
+        rows.append({"external_id": line["external_id"], "applied": undo, "phase": (undo or {}).get("phase", "none"),
+                     "username": username})  # fmt: skip
+    same = {"digest": None, "due_at": scope.now + LOOK_DAILY}
+    return update_rows(scope.conn, feed_person, rows, by="external_id", same=same, where=[feed_person.c.source == run.source])

@@ -13,7 +13,8 @@ WORDS: Mapping[str, str] = {
 }  # fmt: skip
 
 
-ENDS_ACCESS = ("disable", "delete")
+# More than half of the people is too many, whatever the floor; but for so few. Half of a team of four is many leavers.
+HALVES: Mapping[str, int] = {"disable": 1, "delete": 1, "attributes": 10}
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ def check(feed: Feed, risks: Mapping[str, int], spent: Mapping[str, int], people
         brake: Brake = getattr(feed.brakes, name)
         count, before = risks.get(name, 0), spent.get(name, 0)
         limit = allowed(brake, people)
-        if limit is not None and name in ENDS_ACCESS:
-            limit = min(limit, max(people // 2, 1))  # half of a team of four is many, whatever the floor
+        if limit is not None and name in HALVES:
+            limit = min(limit, max(people // 2, HALVES[name]))
         if count and limit is not None and count + before > limit:
             text = f"{count} {words}"
             if before:
@@ -72,3 +73,20 @@ def shrunken(feed: Feed, records: int, last: int | None) -> Held | None:
         return None
     text = f"{records} records, the last full file had {last}: it may be cut off; fewer than {limit} are not believed"
     return Held("shrunken", records, last, limit, text)
+
+
+def vanished(absent: int, people: int) -> Held | None:
+    """Hold a full file in which most of those who are known are missing: other ids, or another company's file."""
+    limit = max(people // 2, HALVES["attributes"])
+    if absent <= limit:
+        return None
+    text = f"{absent} of {people} people are missing from the file: are the ids still the same?"
+    return Held("vanished", absent, people, limit, text)
+
+
+def unreadable(refused: int, records: int) -> Held | None:
+    """Hold a file of which most records were refused: its columns, or their words, mean something else by now."""
+    limit = max(records // 2, HALVES["attributes"])
+    if refused <= limit:
+        return None
+    return Held("refused", refused, records, limit, f"{refused} of {records} records were refused: has the file another form?")

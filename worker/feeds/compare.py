@@ -17,6 +17,7 @@ Action = Literal[
 ORIGIN = "rule"
 
 
+PRESENT = ("prehire", "active", "leave")
 # Fields that an onboarding may empty on an account that is there.
 CLEARED = frozenset({"email", "locale", "zone", "start_date", "end_date"})
 
@@ -75,7 +76,7 @@ class Account:
     """The person's account as the jobs name it.
 
     `new`: there is none yet; `hired_on` lets somebody deleted come back. `found`: it was there before the feed spoke of
-    the person; `unnamed`: and has no external id.
+    the person; `unnamed`: and has no external id; `shut`: and is closed, and nobody said that it may be opened.
     """
 
     external_id: str
@@ -83,6 +84,7 @@ class Account:
     new: bool = False
     found: bool = False
     unnamed: bool = False
+    shut: bool = False
     hired_on: str | None = None
 
     @property
@@ -100,6 +102,8 @@ def compare(
     is left out here, and the planner waits for them.
     """
     old = before.desired.phase if before else "none"
+    if before and _is_over(before.desired, now) and after.phase != "left":
+        old = "left"  # by the job that was planned
     if before is None or old == "none" or account.new or account.found:
         return _first_seen(feed, account, before, after, now, manager)
     if after.phase == "left":
@@ -112,6 +116,11 @@ def compare(
     return _present(feed, account, before, after, now, manager)
 
 
+def _is_over(was: Desired, now: datetime) -> bool:
+    """Whether somebody who was there has had their last day since."""
+    return was.phase in PRESENT and was.leaves_at is not None and was.leaves_at <= now
+
+
 # ------------------------------------------------------------------------------------------------------ joining
 
 
@@ -120,6 +129,10 @@ def _first_seen(
 ) -> Step | None:
     if account.found:
         return _taken_over(feed, account, after, now, manager)
+    if not account.new and after.phase == "left":
+        return _leaver(feed, account, Applied(replace(after, phase="active", leaves_at=None)), after, now)
+    if not account.new and after.phase == "leave":
+        return Step("leave", Applied(after), [_suspend(account, "leave of absence")], text="leave of absence: suspended, groups kept")
     if after.phase in ("active", "prehire"):
         step = Step("joiner", Applied(after), [_onboard(account, after, manager, welcome=feed.welcome_mail)])
         step.changes = {name: (None, value) for name, value in _flat(after).items() if value is not None}
@@ -149,13 +162,17 @@ def _taken_over(
         step.jobs = [_onboard(account, after, manager, welcome=False)]
         step.added = dict(after.groups)
         return _and_leaves(feed, account, step, None, after)
-    fields = {name: value for name, value in after.fields.items() if value is not None}
+    # Who has not begun yet is only linked: nothing of a later day shows early.
+    fields = {name: value for name, value in after.fields.items() if value is not None and after.phase != "none"}
     if account.unnamed:
         fields["external_id"] = account.external_id
-    step.jobs = [Wanted("update_user", {"user": account.ref} | fields)]
-    if after.phase == "leave":
+    step.jobs = [Wanted("update_user", {"user": account.ref} | fields)] if fields else []
+    if after.phase == "none":
+        step.changes = {}
+        step.action = "noted" if not fields else "joiner"
+    elif after.phase == "leave":
         step.action = "leave"
-        step.jobs.append(Wanted("deactivate_user", {"user": account.ref, "reason": "leave of absence"}))
+        step.jobs.append(_suspend(account, "leave of absence"))
     elif after.phase == "left":
         gone = _leaver(feed, account, Applied(replace(after, phase="active", leaves_at=None)), after, now)
         return replace(gone, text=f"{gone.text}; {step.text}")
@@ -187,6 +204,8 @@ def _onboard(account: Account, after: Desired, manager: Mapping[str, str] | None
     if account.new:
         # A name or id that somebody else was given since the plan was made is theirs.
         fields["takes_over"] = False
+    if account.shut:
+        fields["opens"] = False
     if not welcome:
         fields["welcome_mail"] = False
     return Wanted("onboard_user", fields)
@@ -203,7 +222,8 @@ def _begins(after: Desired, late: timedelta | None) -> str | None:
 
 def _leaver(feed: Feed, account: Account, before: Applied, after: Desired, now: datetime) -> Step:
     if _planned(before.desired, after):
-        return Step("noted", Applied(after), text="leaves, as was planned")
+        # The job that was planned does it, unless it was refused or called off: this one then makes sure.
+        return Step("noted", Applied(after), [_offboard(feed, account, after, None)], text="leaves, as was planned")
     step = Step("leaver", Applied(after), [_offboard(feed, account, after, None)])
     step.mails, step.deletes = int(_notifies(feed, after)), _delete_days(feed, after) is not None
     late = lateness(before.desired, after, now)
@@ -225,6 +245,7 @@ def _and_leaves(feed: Feed, account: Account, step: Step, before: Applied | None
     known = before.desired.leaves_at if before else None
     if after.leaves_at is not None and after.leaves_at != known:
         step.jobs.append(_offboard(feed, account, after, after.leaves_at))
+        step.mails += int(_notifies(feed, after) and not account.new)
         step.changes["leaves_at"] = (_iso(known), _iso(after.leaves_at))
     return step
 
@@ -268,8 +289,6 @@ def _present(
 ) -> Step | None:
     was = before.desired
     step = Step("noted", Applied(after))
-    if after.phase == "none":  # the first day was moved far ahead: the account stays, closed, until then
-        after = replace(after, phase="prehire", groups=was.groups)
     if was.phase != after.phase or (after.phase == "prehire" and was.starts_on != after.starts_on):
         _change_phase(feed, account, step, was, after, manager)
     step.changes |= _changes(was, after)
@@ -286,8 +305,9 @@ def _present(
         step.action = "stays"
         step.changes["leaves_at"] = (_iso(was.leaves_at), None)
         if not onboards:
-            step.jobs.insert(0, Wanted("onboard_user", {"username": account.username, "external_id": account.external_id,
-                                                        "end_date": None, "welcome_mail": False}))  # fmt: skip
+            # It calls off the leaving and opens nothing: somebody may have closed the account for another reason.
+            stay = {"username": account.username, "external_id": account.external_id, "end_date": None, "opens": False}
+            step.jobs.append(Wanted("onboard_user", stay | {"welcome_mail": False}))
     elif after.leaves_at != was.leaves_at and after.leaves_at is not None:
         step.action = "leaver"
         step.text = f"leaves at the end of {after.fields['end_date']}" if after.fields.get("end_date") else f"leaves at {_iso(after.leaves_at)}"
@@ -307,8 +327,8 @@ def _change_phase(
     if after.phase == "leave":
         step.action = "leave"
         step.text = "leave of absence: suspended, groups kept"
-        step.jobs.append(Wanted("deactivate_user", {"user": account.ref, "reason": "leave of absence"}))
-    elif was.phase == "leave":
+        step.jobs.append(_suspend(account, "leave of absence"))
+    elif was.phase == "leave" and after.phase == "active":
         step.action = "return"
         step.text = "back from leave"
         step.jobs.append(Wanted("reactivate_user", {"user": account.ref}))
@@ -320,9 +340,13 @@ def _change_phase(
         if was.phase == "active":
             step.action = "leave"
             step.text = f"the first day was moved to {after.starts_on}: closed until then"
-            step.jobs.append(Wanted("deactivate_user", {"user": account.ref, "reason": "the first day was moved"}))
+            step.jobs.append(_suspend(account, "the first day was moved"))
         step.changes["start_date"] = (was.starts_on, after.starts_on)
         step.jobs.append(_onboard(account, after, manager, welcome=feed.welcome_mail))
+
+
+def _suspend(account: Account, reason: str) -> Wanted:
+    return Wanted("deactivate_user", {"user": account.ref, "reason": reason})
 
 
 def _regroup(feed: Feed, step: Step, before: Applied, after: Desired, now: datetime) -> dict[str, str]:

@@ -18,10 +18,13 @@ Line = dict[str, Any]
 # What should have changed by now and did not is looked at again after this long, not at once and for ever.
 LOOK_AGAIN = timedelta(hours=1)
 LOOK_DAILY = timedelta(days=1)
+# Full files that come closer together than this count as one to whoever is missing from them.
+ONE_FILE = timedelta(hours=12)
 # Phases in which a person has, or is about to get, an account.
 WITH_ACCOUNT = ("prehire", "active")
 # Changes that other brakes look at.
 DATED = {"leaves_at", "start_date", "end_date"}
+CLOSING = ("deactivate_user", "offboard_user")
 # The feed's own word for a column that is taken from elsewhere.
 ANY_SOURCE = "*"
 
@@ -35,12 +38,14 @@ class Tally:
 
     def add(self, step: Step, *, found: bool) -> None:
         """Count one step."""
-        closing = step.action in ("leaver", "leave")
-        self.risks["create"] += step.action in ("joiner", "rehire") and bool(step.jobs) and not found
-        self.risks["disable"] += closing
-        self.risks["delete"] += closing and step.deletes
+        joins = step.action in ("joiner", "rehire") and not found
+        # Counted by what the jobs do. What was planned before was counted then, and a newcomer's last day hurts nobody.
+        closing = [job for job in step.jobs if job.kind in CLOSING] if step.action not in ("joiner", "noted") or found else []
+        self.risks["create"] += joins and bool(step.jobs)
+        self.risks["disable"] += bool(closing)
+        self.risks["delete"] += any(job.fields.get("retention") is not None for job in closing)
         self.risks["groups"] += bool(step.removed)
-        self.risks["attributes"] += step.action not in ("joiner", "rehire") and bool(step.changes.keys() - DATED)
+        self.risks["attributes"] += not joins and bool(step.changes.keys() - DATED)
         self.risks["mails"] += step.mails
 
 
@@ -73,6 +78,7 @@ class Decider:
         #: Ids of the last call that were unknown before it.
         self.unknown: list[str] = []
         self._taken: dict[str, str] = {}
+        self._wanted_elsewhere: Mapping[str, set[str]] = {}
         self.create_only = {name for name, take in feed.columns.items() if take.authority == "create"}
 
     def decide(
@@ -113,8 +119,14 @@ class Decider:
             if more is not claims and more != claims:
                 newest = statement
             claims = more
+        if self.feed.mode == "full" and newest is not None:
+            # A full file says all there is to say: what an earlier one announced and this one does not has lapsed.
+            last = newest.stamp[1]
+            claims = replace(claims, later=tuple(one for one in claims.later if one[0][1] >= last))
         claims = ripen(claims, self.micros)
-        runs = 0 if heard or person is None else person.absent_runs + 1 if absent else person.absent_runs
+        runs = 0 if heard or person is None else person.absent_runs
+        if absent and person is not None and not (person.absent_runs and self.now - person.changed_at < ONE_FILE):
+            runs += 1
         after = (
             desired(self.feed, claims.fields, self.now, absent_runs=runs, default_zone=scope.settings.default_zone)
             if claims.fields else Desired("none")
@@ -125,16 +137,15 @@ class Decider:
             ripe = datetime.fromtimestamp(claims.later[0][0][0] / 1_000_000, UTC)
             after = replace(after, due_at=min(ripe, after.due_at) if after.due_at else ripe)
         case = _Case(one, person, claims, after, runs, newest or (heard[-1] if heard else None), claims != before)
-        if heard and newest is None and person is not None and person.digest is not None and not person.absent_runs:
+        said = heard and newest is None and person is not None and person.digest is not None and not person.absent_runs
+        if said and person is not None and all(statement.digest != person.digest for statement in heard):
             case.line = self._line(case, "noted", code="older", text="older than what is known already: not applied")
         return case
 
     def _authorise(self, scope: Scope, every: Sequence[_Case]) -> None:
         """Leave out what other sources have the say on, and what this one says only of newcomers."""
-        others: Mapping[str, Mapping[str, set[str]]] = {}
-        if any(ANY_SOURCE not in sources for sources in self.feed.before_me.values()):
-            accounts = {case.person.account for case in every if case.person}
-            others = persons.others_say(scope.conn, self.feed.name, accounts)
+        accounts = {case.person.account for case in every if case.person}
+        others, self._wanted_elsewhere = persons.others_say(scope.conn, self.feed.name, accounts)
         for case in every:
             drop = set()
             for name, sources in self.feed.before_me.items():
@@ -145,6 +156,12 @@ class Decider:
                 drop |= self.create_only
             if drop:
                 case.after = without(case.after, drop)
+            shared = self._wanted_elsewhere.get(case.person.account, set()) if case.person else set()
+            if shared and case.person is not None and case.person.applied is not None:
+                # A group that another source wants as well is not taken away.
+                had = case.person.applied.desired.groups
+                keep = dict.fromkeys(shared & had.keys() - case.after.groups.keys(), "another source")
+                case.after = replace(case.after, groups={**case.after.groups, **keep})
 
     def _find_accounts(self, scope: Scope, every: Sequence[_Case]) -> None:
         """Find, or choose the name of, the account of everybody."""
@@ -166,7 +183,9 @@ class Decider:
                 own = match.account.external_id
                 case.account = Account(own or self.feed.account(case.id), match.account.username, found=True, unnamed=own is None)
                 case.note = f"found by {match.by}"
-                if not match.account.is_active and case.after.phase in WITH_ACCOUNT and match.kind != "decided":
+                if match.kind == "decided" and not match.account.is_active:
+                    case.account = replace(case.account, shut=not cases.enabled(scope.conn, self.feed.name, [case.id]))
+                elif not match.account.is_active and case.after.phase in WITH_ACCOUNT:
                     text = f"the account {match.account.username} was there, and is deactivated"
                     case.line = self._case(scope, case, "disabled_by_hand", text, match.candidates)
             elif match.grave is not None and not _comes_back(case.claims.fields, match.grave.hire_date):
@@ -190,9 +209,8 @@ class Decider:
         opening = {
             case.id: case.account.external_id
             for case in every
-            if case.line is None and case.account and case.person and case.person.applied
-            and case.person.phase in ("left", "leave") and case.after.phase in WITH_ACCOUNT
-        }  # fmt: skip
+            if case.line is None and case.account and case.person and case.person.applied and self._may_open(case)
+        }
         if not opening:
             return
         allowed = cases.enabled(scope.conn, self.feed.name, opening)
@@ -200,6 +218,15 @@ class Decider:
             if one not in allowed or allowed[one] < at:
                 case = next(case for case in every if case.id == one)
                 case.line = self._case(scope, case, "disabled_by_hand", text, ())
+
+    def _may_open(self, case: _Case) -> bool:
+        """Whether what is to be done may open an account: now, or on a day that is planned."""
+        assert case.person is not None
+        assert case.person.applied is not None
+        was, after = case.person.applied.desired, case.after
+        moved = after.phase != was.phase or (after.phase == "prehire" and after.starts_on != was.starts_on)
+        over = was.leaves_at is not None and was.leaves_at <= self.now
+        return after.phase in WITH_ACCOUNT and (moved or over)
 
     def _managers(self, scope: Scope, every: Sequence[_Case]) -> Mapping[str, Mapping[str, str]]:
         """Return how jobs name the managers of these people: those who have an account, or get one by this plan."""
@@ -224,6 +251,9 @@ class Decider:
                 after = replace(after, manager=None)
         before = case.person.applied if case.person else None
         account = case.account or Account(self.feed.account(case.id), "", new=True)
+        if before and before.desired.phase in persons.PRESENT and after.phase == "none":
+            # The first day was moved far ahead: the account stays, closed, until then.
+            after = replace(after, phase="prehire", groups=before.desired.groups)
         if before is not None:
             after = replace(after, fields=_with_unsaid(before.desired.fields, after.fields))
         if account.new and account.username and "email" not in after.fields and after.phase in WITH_ACCOUNT:
@@ -244,7 +274,8 @@ class Decider:
         digest = case.newest.digest if case.newest else None
         same = person is not None and not case.changed and case.absent_runs == person.absent_runs
         stored = before.desired if before else None
-        if same and person is not None and digest in (None, person.digest) and case.waits == person.waiting_for and stored == after:
+        waits = person is not None and case.waits == person.waiting_for and (person.due_at is None or person.due_at > self.now)
+        if same and waits and person is not None and digest in (None, person.digest) and stored == after:
             return None
         applied = replace(before, desired=after) if before else Applied(after)
         missing = case.absent_runs > (person.absent_runs if person else 0)

@@ -1,5 +1,6 @@
 """The feeds as their users see them: check, plan, approve, apply; the one thing that doors and workers call."""
 
+import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, or_, select
 
-from worker.database import Database
+from worker.database import Busy, Database, Unreachable
 from worker.feed_tables import feed_run, feed_source
 from worker.feeds import apply, cases, drift, hearing, inbox, mending, persons, runs
 from worker.feeds.compare import Step
@@ -17,6 +18,8 @@ from worker.feeds.runs import APPLIED, APPLYING, Run
 from worker.jobs import Registry
 from worker.scope import Scope
 from worker.settings import Settings
+
+log = logging.getLogger(__name__)
 
 Advance = Callable[[int], object]
 # A plan made of messages or of due dates takes at most so many people; what is left comes with the next one.
@@ -37,6 +40,8 @@ class Feeds:
         """`ring` wakes the workers after a commit."""
         self.database, self.registry, self.settings = database, registry, settings
         self.clock, self.ring, self.feeds = clock, ring, feeds
+        # The plans that this process has just made, by id: their lines need not be read again to be believed.
+        self._made: dict[str, str | None] = {}
 
     def feed(self, name: str) -> Feed:
         """Return the feed called `name`. Raises NoSuchFeed."""
@@ -55,7 +60,9 @@ class Feeds:
 
         `delta`: some records of a feed of full files, such as corrected ones; whoever is not in it is not missing.
         """
-        return self._planner(source, "file", by, path.name, delta=delta, advance=advance).file(path)
+        run = self._planner(source, "file", by, path.name, delta=delta, advance=advance).file(path)
+        self._made = {run.id: run.hash}
+        return run
 
     def plan_messages(self, source: str, *, by: str | None = None) -> Run | None:
         """Plan the messages of a source that no applied plan has taken; None when there are none."""
@@ -145,8 +152,9 @@ class Feeds:
     def apply(self, run: Run, *, advance: Advance = lambda _: None) -> Run:
         """Decide for a plan, and turn it into jobs. Raises NotApplied, and then nothing has happened."""
         feed = self.feed(run.source)
-        with self.database.read() as conn:
-            apply.verify(conn, run)
+        if self._made.pop(run.id, None) != run.hash:  # made by another process, or a while ago
+            with self.database.read() as conn:
+                apply.verify(conn, run)
         run = self.database.transact(lambda conn: apply.decide(conn, run, self.clock()))
         return self._carry(run, feed, advance)
 
@@ -173,7 +181,13 @@ class Feeds:
             if standing is not None and run.state == APPLYING and (run.id, run.carried) not in standing:
                 moving.add((run.id, run.carried))
             else:
-                self._settle(self._carry(run, feed), feed)
+                try:
+                    self._settle(self._carry(run, feed), feed)
+                except (Busy, Unreachable):
+                    raise
+                except Exception:
+                    # One plan that cannot be carried out stops no other one.
+                    log.exception("feed.stuck", extra={"run": run.id, "source": run.source})
         return moving
 
     def _settle(self, run: Run, feed: Feed) -> None:

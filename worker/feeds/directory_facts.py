@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from collections.abc import Set as AbstractSet
 from datetime import datetime
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 
 from worker.bulk import among, select_by
 from worker.directory.events import Action
@@ -54,22 +54,25 @@ def closed_by_hand(conn: Connection, feed: Feed, accounts: Mapping[str, str]) ->
             said[by_account[row.external_id]] = f"locked by {row.lock_owner}; only unlock_user lifts that", row.locked_at
         elif not row.is_active:
             closed[row.id] = by_account[row.external_id]
-    for target, at, actor in _last_closing(conn, closed):
-        if actor != feed.job_source:
-            said[closed[target]] = f"deactivated by {actor or 'somebody'} on {at:%Y-%m-%d}, not by this feed", at
+    for target, at, actor in _closed_by_others(conn, closed, feed.job_source):
+        said[closed[target]] = f"deactivated by {actor or 'somebody'} on {at:%Y-%m-%d}, not by this feed", at
     return said
 
 
-def _last_closing(conn: Connection, ids: Collection[str]) -> list[tuple[str, datetime, str | None]]:
+def _closed_by_others(conn: Connection, ids: Collection[str], feed: str) -> list[tuple[str, datetime, str | None]]:
+    """Return who closed these accounts last, other than the feed, where nobody opened them since."""
     if not ids:
         return []
-    newest = (
-        select(event.c.target, func.max(event.c.at).label("at"))
-        .where(among(conn, event.c.target, sorted(ids)), event.c.action == Action.USER_DEACTIVATED)
-        .group_by(event.c.target)
-        .subquery()
-    )
-    statement = select(event.c.target, event.c.at, event.c.actor).join(
-        newest, (newest.c.target == event.c.target) & (newest.c.at == event.c.at)
-    ).where(event.c.action == Action.USER_DEACTIVATED)
-    return [(row.target, row.at, row.actor) for row in conn.execute(statement)]
+    actions = (Action.USER_DEACTIVATED, Action.ACCESS_CUT, Action.USER_REACTIVATED)
+    rows = conn.execute(
+        select(event.c.target, event.c.at, event.c.actor, event.c.action)
+        .where(among(conn, event.c.target, sorted(ids)), event.c.action.in_([str(action) for action in actions]))
+        .order_by(event.c.at, event.c.id)
+    )  # fmt: skip
+    found: dict[str, tuple[str, datetime, str | None]] = {}
+    for row in rows:
+        if row.action == Action.USER_REACTIVATED:
+            found.pop(row.target, None)
+        elif row.actor != feed:
+            found[row.target] = (row.target, row.at, row.actor)
+    return list(found.values())

@@ -176,7 +176,7 @@ class _Page:
         """Leave out what other sources have the say on, and what this one says only of newcomers."""
         others: Mapping[str, Mapping[str, set[str]]] = {}
         if self.feed.before_me:
-            others = persons.others_say(self.conn, self.feed.name, {row.account for row in self.rows})
+            others, _ = persons.others_say(self.conn, self.feed.name, {row.account for row in self.rows})
         create_only = {name for name, take in self.feed.columns.items() if take.authority == "create"}
         self.dropped: dict[str, set[str]] = {}
         for row in self.rows:

@@ -50,6 +50,8 @@ class Feeder:
                 step()
             except (Busy, Unreachable) as problem:
                 log.warning("feed.put_off", extra={"step": step.__name__, "error": type(problem).__name__})
+            except Exception:
+                log.exception("feed.step_failed", extra={"step": step.__name__})
 
     def settle(self) -> None:
         """Go on with plans that were decided and not carried out, and close those whose jobs have ended."""
@@ -64,7 +66,7 @@ class Feeder:
                 self._apply(run)
             with self.feeds.database.read() as conn:
                 fresh = inbox.unplanned(conn, source)
-            if fresh and not self._being_planned(source, "messages"):
+            if fresh and not self._being_planned(source, "messages") and not self._held(source, "messages"):
                 self._apply(self.feeds.plan_messages(source, by=BY))
 
     def scan(self) -> None:

@@ -250,6 +250,8 @@ class Mapper:
         """Take out of the fields what says how new they are."""
         order, modified = found.pop("sequence", None), found.pop("modified", None)
         day = found.pop("effective_on", None)
+        # To the second: those that came at one instant are told apart by microseconds, which say nothing of when.
+        said = (arrived - arrived % 1_000_000 if order is None else 0) if modified is None else modified
         if order is None:
             order = arrived if modified is None else modified
         if modified is not None and modified > arrived + TOLERANCE:
@@ -257,7 +259,8 @@ class Mapper:
             says = f"lies ahead ({when:%Y-%m-%d %H:%M} UTC): all that comes before then would count as older. Correct it."
             raise Flaw("bad_modified", says)
         if day is None:
-            return (modified or 0) if self._dated else 0, order
+            # Without a day it holds from when it was said: else all that has a day would be newer.
+            return said if self._dated else 0, order
         zone = found.get("zone")
         return _midnight(day, ZoneInfo(zone) if zone else self._zone), order
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import Connection, func, select, union
 
 from worker.bulk import select_by
 from worker.database import Database
@@ -43,6 +43,8 @@ class Person:
     phase: str
     absent_runs: int
     waiting_for: str | None
+    due_at: datetime | None
+    changed_at: datetime
     raw: str | None
 
 
@@ -76,7 +78,7 @@ def _person(row: Any) -> Person:
     )  # fmt: skip
     return Person(
         row.external_id, row.account, row.username, row.digest, claims, applied_from(row.applied), row.applied, row.phase,
-        row.absent_runs, row.waiting_for, row.raw,
+        row.absent_runs, row.waiting_for, row.due_at, row.changed_at, row.raw,
     )  # fmt: skip
 
 
@@ -99,37 +101,37 @@ def due(conn: Connection, source: str, now: datetime, limit: int) -> list[str]:
     return list(conn.execute(statement).scalars())
 
 
-def waiting_for(conn: Connection, source: str, managers: Collection[str]) -> list[str]:
-    """Return the ids of those who wait for one of these managers."""
-    rows = select_by(
-        conn, feed_person.c.waiting_for, managers, feed_person.c.external_id, where=[feed_person.c.source == source]
-    )
-    return sorted(row.external_id for row in rows)
-
-
 def whose_manager_came(conn: Connection, source: str, prefix: str, limit: int) -> list[str]:
     """Return the ids of those whose manager has an account by now, whichever door made it."""
     manager = feed_person.alias()
-    here = select(manager.c.external_id).where(
-        manager.c.source == source, manager.c.external_id == feed_person.c.waiting_for, manager.c.phase.in_(PRESENT)
-    )
-    there = select(users.c.id).where(users.c.external_id == prefix + feed_person.c.waiting_for)
-    statement = (
+    waiting = (feed_person.c.source == source, feed_person.c.waiting_for.is_not(None))
+    mine = (manager.c.source == source) & (manager.c.external_id == feed_person.c.waiting_for)
+    here = select(feed_person.c.external_id).join(manager, mine).where(*waiting, manager.c.phase.in_(PRESENT))
+    there = (
         select(feed_person.c.external_id)
-        .where(feed_person.c.source == source, feed_person.c.waiting_for.is_not(None), or_(here.exists(), there.exists()))
-        .order_by(feed_person.c.external_id)
-        .limit(limit)
+        .join(users, users.c.external_id == prefix + feed_person.c.waiting_for)
+        .where(*waiting)
     )
-    return list(conn.execute(statement).scalars())
+    found = union(here, there).subquery()
+    return list(conn.execute(select(found.c.external_id).order_by(found.c.external_id).limit(limit)).scalars())
 
 
-def others_say(conn: Connection, source: str, accounts: Collection[str]) -> dict[str, dict[str, set[str]]]:
-    """Return, by account, which fields other sources have the person's word on: account -> source -> fields."""
+Others = tuple[dict[str, dict[str, set[str]]], dict[str, set[str]]]
+
+
+def others_say(conn: Connection, source: str, accounts: Collection[str]) -> Others:
+    """Return what other sources say of these accounts.
+
+    Of which fields they have the person's word: account -> source -> fields; and which groups they want it to be in.
+    """
     rows = select_by(
         conn, feed_person.c.account, accounts, feed_person.c.account, feed_person.c.source, feed_person.c.fields,
-        where=[feed_person.c.source != source, feed_person.c.phase.in_(PRESENT)],
+        feed_person.c.applied, where=[feed_person.c.source != source, feed_person.c.phase.in_(PRESENT)],
     )  # fmt: skip
-    found: dict[str, dict[str, set[str]]] = {}
+    fields: dict[str, dict[str, set[str]]] = {}
+    groups: dict[str, set[str]] = {}
     for row in rows:
-        found.setdefault(row.account, {})[row.source] = {name for name, value in row.fields.items() if value is not None}
-    return found
+        fields.setdefault(row.account, {})[row.source] = {name for name, value in row.fields.items() if value is not None}
+        if row.applied and row.applied.get("groups"):
+            groups.setdefault(row.account, set()).update(row.applied["groups"])
+    return fields, groups

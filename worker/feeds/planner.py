@@ -29,9 +29,7 @@ from worker.settings import Settings
 CHUNK, CHUNK_SQLITE = 1_000, 75
 # Records are handed to the spool so many at a time.
 SLICE = 2_000
-# The same content within this time is the same file handed in again; later it is the next one, in which nothing changed.
-SAME_FILE = timedelta(hours=12)
-# An event feed's brakes look back this far.
+# The brakes of feeds of changes look back this far.
 BUDGET = timedelta(hours=24)
 
 Advance = Callable[[int], object]
@@ -55,6 +53,7 @@ class Planner:
         self.number = 0
         self.tally = Tally()
         self.unchanged = 0
+        self.people_named = 0
         # Whose records were refused: they are in the file all the same. "": a record of nobody knows whom.
         self._unread: set[str] = set()
         database.transact(lambda conn: self._begin(conn, origin, by, input_name))
@@ -70,11 +69,10 @@ class Planner:
         last = conn.execute(
             select(func.max(feed_run.c.created_at)).where(feed_run.c.source == self.feed.name, feed_run.c.applied_at.is_not(None))
         ).scalar_one()
-        if last is not None:
-            self.now = max(self.now, last + timedelta(microseconds=1))
+        self.arrived = self.now if last is None else max(self.now, last + timedelta(microseconds=1))
         insert_rows(conn, feed_run, [{
             "id": self.run_id, "source": self.feed.name, "origin": origin, "input": name, "state": runs.PLANNING,
-            "base_version": row.version, "requested_by": by, "total": 0, "carried": 0, "created_at": self.now,
+            "base_version": row.version, "requested_by": by, "total": 0, "carried": 0, "created_at": self.arrived,
         }])  # fmt: skip
 
     # ------------------------------------------------------------------------------------------------- inputs
@@ -85,19 +83,22 @@ class Planner:
             try:
                 source = stack.enter_context(open_input(self.feed, path))
                 spool = stack.enter_context(Spool())
-                mapper = Mapper(self.feed, source.reading.header, arrived=self.now)
+                mapper = Mapper(self.feed, source.reading.header, arrived=self.arrived)
                 self._spool(source, mapper, spool)
             except Unreadable as problem:
                 return self._refuse(str(problem))
             self.full = self.full and not source.reading.failed_rows
             absent = self._walk(mapper, spool)
-            if absent and self._seen_before(source.reading.sha256):
-                absent = []
             self._decide_chosen(mapper, spool)
             self._decide_missing(absent)
             reading = source.reading.as_json() | {"full": self.full}
-        held = brakes.shrunken(self.feed, reading["records"], self.last_rows) if self.full else None
-        return self._finish(reading, [held] if held else [])
+        refusals = self.tally.actions["refused"]
+        found = [] if source.reading.failed_rows else [brakes.unreadable(refusals, reading["records"])]
+        if self.full:
+            with self.database.read() as conn:
+                people = persons.present(conn, self.feed.name)
+            found += [brakes.shrunken(self.feed, self.people_named, self.last_rows), brakes.vanished(len(absent), people)]
+        return self._finish(reading | {"people_named": self.people_named}, [held for held in found if held])
 
     def statements(self, given: Iterable[Statement | Refusal]) -> runs.Run:
         """Plan what messages say: few enough to be held in memory."""
@@ -171,6 +172,7 @@ class Planner:
         versioned = self.feed.mode != "full" and bool({"sequence", "modified"} & self.feed.columns.keys())
         for external_id, records in spool.ids():
             key = external_id.encode()
+            self.people_named += 1
             while known is not None and known.external_id.encode() < key:
                 self._miss(known, absent)
                 known = next(stored, None)
@@ -237,13 +239,6 @@ class Planner:
             self._decide(heard)
             self.advance(len(entries))
 
-    def _seen_before(self, sha256: str) -> bool:
-        """Whether the last full file that was applied is this very one, handed in again and not the next day's."""
-        full = (feed_run.c.source == self.feed.name, feed_run.c.applied_at.is_not(None), feed_run.c.origin == "file")
-        with self.database.read() as conn:
-            last = next((run for run in runs.latest(conn, *full, limit=20) if run.reading.get("full")), None)
-        return last is not None and last.reading.get("sha256") == sha256 and self.now - last.created_at < SAME_FILE
-
     def _decide_missing(self, absent: Sequence[str]) -> None:
         for start in range(0, len(absent), self.chunk):
             self._decide({}, absent=absent[start : start + self.chunk])
@@ -252,7 +247,7 @@ class Planner:
         self, heard: Mapping[str, Sequence[Statement]], absent: Collection[str] = (), due: Collection[str] = (),
         again: Collection[str] = (),
     ) -> None:
-        """Decide and store one chunk after another, and whoever waited for a manager who joins by it."""
+        """Decide and store one chunk after another. Whoever waited for a manager who joins by it comes with the next round."""
         queue = [(one, "heard") for one in heard] + [(one, "absent") for one in absent]
         queue += [(one, "due") for one in due] + [(one, "again") for one in again]
         waiting = iter(queue)
@@ -260,23 +255,18 @@ class Planner:
             words = {one: heard[one] for one, why in part if why == "heard"}
             sets = {why: [one for one, its in part if its == why] for why in ("absent", "due", "again")}
 
-            def work(conn: Connection, words: Any = words, sets: Any = sets) -> tuple[list[Line], Tally, list[str]]:
+            def work(conn: Connection, words: Any = words, sets: Any = sets) -> tuple[list[Line], Tally]:
                 scope = Scope(conn, self.now, self.settings)
                 lines, tally = self.decider.decide(scope, words, **sets)
-                joined = {str(line["external_id"]) for line in lines if line["action"] in ("joiner", "rehire")}
-                followers = persons.waiting_for(conn, self.feed.name, joined) if joined else []
                 lines += self._near_misses(conn)
                 self._insert(conn, lines)
-                return lines, tally, followers
+                return lines, tally
 
-            lines, tally, followers = self.database.transact(work)
+            lines, tally = self.database.transact(work)
             self._stored(lines)
             self.tally.actions.update(line["action"] for line in lines)
             self.tally.risks.update(tally.risks)
             self.unchanged += len(part) - sum(line["action"] != "warning" for line in lines)
-            later = [one for one in followers if one not in heard and one not in again]
-            if later:
-                self._decide({}, again=later)
 
     def _near_misses(self, conn: Connection) -> list[Line]:
         """Warn of unknown ids that equal a known one but for leading zeros: a spreadsheet takes them off."""
@@ -335,8 +325,8 @@ class Planner:
 
 
 def spent_today(conn: Connection, feed: Feed, now: datetime) -> dict[str, int]:
-    """What plans of messages let through within the last 24 hours; a full file's plan stands for itself."""
-    if feed.mode != "event":
+    """What plans of changes let through within the last 24 hours; a full file's plan stands for itself."""
+    if feed.mode == "full":
         return {}
     found: dict[str, int] = {}
     which = (feed_run.c.source == feed.name, feed_run.c.applied_at > now - BUDGET, feed_run.c.approved_by.is_(None))

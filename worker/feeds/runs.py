@@ -20,7 +20,9 @@ APPROVAL_LIFE = timedelta(hours=24)
 # Characters of a plan's hash that people have to type.
 HASH_SHOWN = 12
 # What of a line its plan's hash is made of: whom it is about, what is done, and the exact jobs.
-HASHED = ("external_id", "action", "code", "changes", "groups", "jobs")
+HASHED = ("external_id", "action", "code", "changes", "groups", "jobs", "person")
+# Of the accepted state it leads to, what does not depend on the moment.
+HASHED_STATE = ("account", "username", "digest", "fields", "phase")
 # Made once: json.dumps makes a new encoder at each call that does not use the defaults.
 _dump = json.JSONEncoder(sort_keys=True, ensure_ascii=False).encode
 
@@ -114,7 +116,11 @@ def fingerprint(source: str, version: int) -> "hashlib._Hash":
 
 def tell(told: "hashlib._Hash", line: Mapping[str, Any]) -> None:
     """Add a line to the hash; it has at least the columns HASHED."""
-    told.update(_dump([line[name] for name in HASHED]).encode() + b"\n")
+    said = [line[name] for name in HASHED[:-1]]
+    person = line["person"]
+    if person is not None:
+        said.append([person[name] for name in HASHED_STATE])
+    told.update(_dump(said).encode() + b"\n")
 
 
 def job_key(run_id: str, number: int, place: int) -> str:

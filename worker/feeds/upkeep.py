@@ -13,6 +13,7 @@ ABANDONED = timedelta(days=1)
 # Deleted in one transaction: few enough that nobody waits for them.
 PRUNED_AT_ONCE = 500
 
+TOO_OLD = "too old: plan the input anew"
 OPEN = (runs.PLANNED, runs.HELD, runs.APPROVED)
 ENDED = (runs.APPLIED, runs.REFUSED, runs.DROPPED)
 
@@ -22,8 +23,12 @@ def expire(scope: Scope) -> int:
     old = (feed_run.c.state.in_(OPEN) & (feed_run.c.created_at < scope.now - runs.PLAN_LIFE)) | (
         (feed_run.c.state == runs.PLANNING) & (feed_run.c.created_at < scope.now - ABANDONED)
     )
-    values = {"state": runs.DROPPED, "finished_at": scope.now, "problem": "too old: plan the input anew"}
+    values = {"state": runs.DROPPED, "finished_at": scope.now, "problem": TOO_OLD}
     gone = scope.conn.execute(update(feed_run).where(old).values(values)).rowcount
+    # Their messages are planned anew, and held anew: nobody decided anything of them.
+    dropped = select(feed_run.c.id).where(feed_run.c.state == runs.DROPPED, feed_run.c.problem == TOO_OLD)
+    which = (feed_message.c.state == "new", feed_message.c.run.in_(dropped))
+    scope.conn.execute(update(feed_message).where(*which).values(run=None))
     # Names that plans reserved and nobody got; an open plan is younger than this.
     unused = (feed_name.c.given.is_(False), feed_name.c.at < scope.now - runs.PLAN_LIFE - ABANDONED)
     scope.conn.execute(delete(feed_name).where(*unused))

@@ -295,12 +295,6 @@ class Watcher:
 
     def _decided(self, source: str, inbox: Path, path: Path, run: Run | None, outcomes: list[Outcome]) -> bool:
         now = self.clock()
-        if run is not None and run.state == APPROVED and run.approved_until is not None and run.approved_until >= now:
-            try:
-                run = self.feeds.apply(run)
-            except NotApplied as problem:
-                self._put_aside(run, str(problem))
-                run = None
         if run is not None and run.state in (HELD, APPROVED) and now - run.created_at <= runs.PLAN_LIFE:
             return False
         name = _STAMP.sub("", path.name)

@@ -91,7 +91,7 @@ def test_failed_rows_corrected_and_pushed_are_taken_and_nobody_counts_as_missing
     assert dora
     assert dora.manager == ann.id
     [source] = hr.office.rows("feed_source")
-    assert source["rows"] == run.reading["records"], "a part is no measure for the next full file"
+    assert source["rows"] == run.reading["people_named"], "a part is no measure for the next full file"
 
 
 def test_failed_rows_of_a_full_feed_are_known_as_such_without_being_told(hr_sqlite: HR) -> None:

@@ -138,8 +138,9 @@ def test_a_plan_whose_stored_lines_were_changed_is_not_applied(hr: HR) -> None:
             feed_action.update().where(feed_action.c.number == 1)
             .values(jobs=[{"kind": "delete_user", "payload": {"user": "root"}}])
         )  # fmt: skip
+    another_process = HR(hr.office, hr.folder)
     with pytest.raises(NotApplied, match="not those"):
-        hr.feeds.apply(run)
+        another_process.feeds.apply(run)
 
 
 def test_applying_twice_is_applying_once(hr: HR) -> None:

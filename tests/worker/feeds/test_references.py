@@ -32,7 +32,8 @@ def test_an_unknown_manager_is_told_and_set_when_the_next_file_brings_them(hr: H
     assert manager(hr, "ann.archer") is None
     assert hr.plan([below, BOB]).counts == {"unchanged": 2}, "once is enough"
     run = hr.apply([below, BOB, person("009", "Ivy", "Ingram")])
-    assert {line["external_id"]: line["action"] for line in hr.lines(run)} == {"009": "joiner", "001": "reference"}
+    assert {line["external_id"]: line["action"] for line in hr.lines(run)} == {"009": "joiner"}
+    hr.turn(seconds=2)
     assert manager(hr, "ann.archer") == "ivy.ingram"
     assert hr.office.rows("feed_person", external_id="001")[0]["waiting_for"] is None
     assert hr.plan([below, BOB, person("009", "Ivy", "Ingram")]).counts == {"unchanged": 3}
