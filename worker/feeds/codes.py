@@ -45,6 +45,7 @@ CODES: Mapping[str, str] = {
                         "Decide it with `muster feed cases`.",
     "ignored": "Somebody decided that this person is to be left alone. `muster feed cases` takes that back.",
     "not_here": "Nobody here is this person, and the source makes no accounts. Looked at again every day.",
+    "administrator": "Nothing but an address or a username says that an administrator's account is this person's. Decide.",
     "deleted": "The person was deleted, and nothing says that they were hired again. A newer day of hire brings them back.",
     "username_taken": "The username belongs, or once belonged, to somebody else. Give another one in the source, or decide "
                       "it with `muster feed cases`.",

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+from worker.directory import groups
 from worker.feeds import cases, correlate, directory_facts, persons, usernames
 from worker.feeds.claims import ATTRIBUTE, NOTHING, Claims, Refusal, Statement, hear, ripen
 from worker.feeds.compare import Account, Applied, Step, compare
@@ -173,6 +174,7 @@ class Decider:
                 fresh.append(case)
         if not fresh:
             return
+        administrators: set[str] | None = None
         matches = correlate.match(scope, self.feed, [(case.id, case.claims.fields) for case in fresh], self._taken)
         nameless = []
         for case in fresh:
@@ -183,6 +185,13 @@ class Decider:
                 own = match.account.external_id
                 case.account = Account(own or self.feed.account(case.id), match.account.username, found=True, unnamed=own is None)
                 case.note = f"found by {match.by}"
+                if match.kind == "one" and match.by != "external_id":
+                    administrators = groups.administrators(scope) if administrators is None else administrators
+                    if match.account.id in administrators:
+                        text = (f"the account {match.account.username} is an administrator's, and nothing but the {match.by} "
+                                "says that it is this person's")  # fmt: skip
+                        case.line = self._case(scope, case, "administrator", text, match.candidates)
+                        continue
                 if match.kind == "decided" and not match.account.is_active:
                     case.account = replace(case.account, shut=not cases.enabled(scope.conn, self.feed.name, [case.id]))
                 elif not match.account.is_active and case.after.phase in WITH_ACCOUNT:

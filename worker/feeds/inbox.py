@@ -11,6 +11,7 @@ from sqlalchemy import Connection, select
 
 from worker.bulk import insert_rows, select_by, update_rows
 from worker.feed_tables import feed_message
+from worker.feeds.mapping import without_secrets
 from worker.ids import new_ids
 from worker.intake import Acceptance, record_refusal
 from worker.jobs import canonical, digest
@@ -115,6 +116,7 @@ def store(scope: Scope, source: str, messages: Sequence[tuple[str | None, str]])
     A message without an id is known by its content. One whose id was used for another content is not stored; that it
     came is kept among the refusals, without what it said.
     """
+    messages = [(key, _safe(raw)) for key, raw in messages]
     keys = [_key(scope, key, raw) for key, raw in messages]
     firsts: dict[str, int] = {}
     for place, key in enumerate(keys):
@@ -143,6 +145,13 @@ def store(scope: Scope, source: str, messages: Sequence[tuple[str | None, str]])
         if reused:
             _record(scope, source, answers[-1], raw)
     return answers
+
+
+def _safe(raw: str) -> str:
+    """Return a message with whatever stands under a name that looks secret emptied; else as it came."""
+    found = _read(raw)
+    safe = without_secrets(found)
+    return raw if safe == found else json.dumps(safe, ensure_ascii=False)
 
 
 def _key(scope: Scope, key: str | None, raw: str) -> str:

@@ -29,10 +29,10 @@ LONGEST_REMEMBERED = 4_096
 LONGEST_LABEL = 80
 
 # Names of columns whose cells are kept nowhere and shown to nobody.
-_SECRET = re.compile(r"passw|pwd|secret(?!ar)|token|credential", re.IGNORECASE)
+_SECRET = re.compile(r"passw|pwd|kennwort|contrase|has[lł]o|senha|secret(?!ar)|token|credential", re.IGNORECASE)
 _SECRET_WORDS = frozenset({"pin", "ssn", "iban"})
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
-_MAYBE_SECRET = re.compile(r"passw|pwd|secret|token|credential|pin|ssn|iban", re.IGNORECASE)
+_MAYBE_SECRET = re.compile(r"passw|pwd|kennwort|contrase|has[lł]o|senha|secret|token|credential|pin|ssn|iban", re.IGNORECASE)
 # What stands before a colon, in text that is meant to be JSON.
 _NAMES = re.compile(r"[\w$.-]+(?=[\"']?\s*:)")
 

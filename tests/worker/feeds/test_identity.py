@@ -276,3 +276,19 @@ def test_one_made_by_hand_after_the_plan_was_applied_is_told_that_the_name_is_ta
     hr.rest()
     assert (hr.office.ended(job).state, hr.office.ended(job).reason) == ("rejected", "username_taken")
     assert {row["username"]: row["external_id"] for row in hr.office.rows("users")} == {"ann.archer": "001", "bob.brewer": "002"}
+
+
+def test_an_address_alone_hands_nobody_an_administrators_account(declare: Callable[[str], HR]) -> None:
+    hr = declare(DECLARED.replace('form = "csv"', 'form = "csv"\ncorrelate = ["external_id", "email"]', 1).replace(
+        'reason = "reason"', 'email = "reason"'))
+    hr.office.do("create_group", {"group": "administrators"})
+    hr.office.do("create_user", {"username": "root", "email": "root@example.com", "groups": ["administrators"]})
+    hr.office.do("create_user", {"username": "ben", "email": "ben@example.com"})
+    run = hr.apply([person("001", "Ann", "Archer", reason="root@example.com"), person("002", "Ben", "Bell", reason="ben@example.com")])
+    assert {line["external_id"]: (line["action"], line["code"]) for line in hr.lines(run)} == {
+        "001": ("case", "administrator"), "002": ("joiner", None),
+    }  # fmt: skip
+    root, ben = hr.office.user("root"), hr.office.user("ben")
+    assert root
+    assert ben
+    assert (root.external_id, root.name, ben.external_id) == (None, "", "002")

@@ -102,3 +102,12 @@ def test_what_is_left_of_an_erased_message_answers_for_it(office: Office) -> Non
 
         scope.conn.execute(feed_message.update().values(raw=None))
     assert store(office, ("e1", '{"a": 2}')) == [inbox.Stored(first.id, "e1", new=False)]
+
+
+def test_what_looks_like_a_password_is_not_kept(office: Office) -> None:
+    said = {"id": "e1", "person": {"external_id": "7", "Kennwort": "s3cr3t-1", "login": {"password": "s3cr3t-2", "name": "ann"}}}
+    store(office, ("e1", json.dumps(said)))
+    [found] = waiting(office)
+    assert "s3cr3t" not in found.raw
+    assert json.loads(found.raw)["person"]["login"] == {"password": "", "name": "ann"}
+    assert not store(office, ("e1", json.dumps(said)))[0].new
