@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, or_, select
 
 from worker.database import Busy, Database, Unreachable
-from worker.feed_tables import feed_run, feed_source
+from worker.feed_tables import feed_action, feed_run, feed_source
 from worker.feeds import apply, cases, drift, hearing, inbox, mending, persons, runs
 from worker.feeds.compare import Step
 from worker.feeds.declaration import Feed
@@ -64,26 +64,43 @@ class Feeds:
         self._made = {run.id: run.hash}
         return run
 
-    def plan_messages(self, source: str, *, by: str | None = None) -> Run | None:
-        """Plan the messages of a source that no applied plan has taken; None when there are none."""
+    def plan_messages(
+        self, source: str, *, by: str | None = None, of: Run | None = None, only: Collection[str] | None = None,
+        every: bool = False,
+    ) -> Run | None:
+        """Plan messages of a source: those that no plan knows; None when there are none.
+
+        `of` and `only`: those of a plan that is held, about these people. `every`: those of all plans that are held too;
+        the new plan takes their place.
+        """
         feed = self.feed(source)
         with self.database.read() as conn:
-            found = inbox.new_messages(conn, source, AT_ONCE)
-        if not found:
+            found = inbox.new_messages(conn, source, AT_ONCE, of=of.id if of else None, every=every)
+        if every and len(found) == AT_ONCE:
+            return None  # more than one plan takes: they stay apart
+        said = [
+            (message, one) for message, one in hearing.statements(feed, found) if only is None or one.external_id in only
+        ]
+        if not said:
             return None
-        planner = self._planner(source, "messages", by)
-        said = list(hearing.statements(feed, found))
-        run = planner.statements([one for _, one in said])
+        run = self._planner(source, "messages", by).statements([one for _, one in said])
         whose = {message.id: one.external_id for message, one in said if one.external_id}
 
         def note(conn: Connection) -> None:
             scope = Scope(conn, self.clock(), self.settings)
             # Still new until the plan is applied: a plan that is held or stale takes no message along.
-            inbox.mark(scope, [message.id for message in found], "new", run.id, whose)
-            apply.replace_earlier(conn, run, scope.now)
+            inbox.mark(scope, [message.id for message, _ in said], "new", run.id, whose)
+            if every:
+                apply.replace_earlier(conn, run, scope.now)
 
         self.database.transact(note)
         return run
+
+    def urgent_in(self, run: Run) -> list[str]:
+        """Return of whom a plan ends the access urgently."""
+        with self.database.read() as conn:
+            leaving = runs.all_lines(conn, run.id, feed_action.c.action == "leaver", only=("external_id", "jobs"))
+            return [line["external_id"] for line in leaving if any(job.get("urgent") for job in line["jobs"] or ())]
 
     def plan_due(self, source: str, *, by: str | None = None) -> Run | None:
         """Plan what time has brought: first days, last days, returns, ends of grace, managers who came."""

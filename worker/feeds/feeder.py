@@ -66,8 +66,21 @@ class Feeder:
                 self._apply(run)
             with self.feeds.database.read() as conn:
                 fresh = inbox.unplanned(conn, source)
-            if fresh and not self._being_planned(source, "messages") and not self._held(source, "messages"):
-                self._apply(self.feeds.plan_messages(source, by=BY))
+            if fresh and not self._being_planned(source, "messages"):
+                self._take(source)
+
+    def _take(self, source: str) -> None:
+        """Plan what came; what is held gets out of the way of urgent leavers, and is kept together as one plan."""
+        held_before = self._held(source, "messages", runs.PLAN_LIFE)
+        run = self.feeds.plan_messages(source, by=BY)
+        self._apply(run)
+        if run is None or run.state != runs.HELD:
+            return
+        urgent = self.feeds.urgent_in(run)
+        if urgent and len(urgent) < run.total:
+            self._apply(self.feeds.plan_messages(source, by=BY, of=run, only=urgent))
+        elif held_before:
+            self.feeds.plan_messages(source, by=BY, every=True)
 
     def scan(self) -> None:
         """Plan and apply what time has brought."""
@@ -121,8 +134,8 @@ class Feeder:
     def _being_planned(self, source: str, origin: str) -> bool:
         return any(self._any(source, origin, state, PLANNING_LIFE) for state in (runs.PLANNING, runs.PLANNED))
 
-    def _held(self, source: str, origin: str) -> bool:
-        return self._any(source, origin, runs.HELD, HELD_AGAIN)
+    def _held(self, source: str, origin: str, age: timedelta = HELD_AGAIN) -> bool:
+        return self._any(source, origin, runs.HELD, age)
 
     def _any(self, source: str, origin: str, state: str, age: timedelta) -> bool:
         table = feed_run.c

@@ -174,14 +174,21 @@ def _record(scope: Scope, source: str, answer: Stored, raw: str) -> None:
     record_refusal(scope, refused, evidence)
 
 
-def new_messages(conn: Connection, source: str, limit: int, after: str | None = None) -> list[Message]:
-    """Return up to `limit` messages that no run has taken, in the order of arrival, after the one with the id `after`."""
+def new_messages(
+    conn: Connection, source: str, limit: int, after: str | None = None, *, of: str | None = None, every: bool = True
+) -> list[Message]:
+    """Return up to `limit` messages that no applied plan took, in the order of arrival, after the one with the id `after`.
+
+    `every`: also those of plans that are held; else those of the run `of`, and without it those that no plan knows.
+    """
     statement = (
         select(feed_message.c.id, feed_message.c.key, feed_message.c.raw, feed_message.c.received_at)
         .where(feed_message.c.source == source, feed_message.c.state == "new")
         .order_by(feed_message.c.id)
         .limit(limit)
     )
+    if not every:
+        statement = statement.where(feed_message.c.run.is_(None) if of is None else feed_message.c.run == of)
     if after is not None:
         statement = statement.where(feed_message.c.id > after)
     return [Message(row.id, row.key, row.raw or "", row.received_at) for row in conn.execute(statement)]

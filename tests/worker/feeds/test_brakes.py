@@ -175,6 +175,8 @@ delete = {}
     assert held["brakes"][0]["count"] == 3
     hr.office.later(hours=24)
     say(6, "Active")  # the next message is a reason to look again, and the day is over
+    hr.feeder.take_messages()
+    hr.rest()
     assert sorted(hr.states().values()) == ["active"] * 3 + ["closed"] * 3
 
 

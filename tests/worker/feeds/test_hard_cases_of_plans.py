@@ -156,6 +156,24 @@ def test_more_held_messages_than_are_taken_at_once_make_one_plan(
     assert hr.states() == {}
 
 
+def test_held_messages_do_not_hold_up_an_urgent_leaver(declare: Callable[[str], HR]) -> None:
+    hr = braked(declare, "create", 1, MESSAGES.replace("[feeds.events.brakes]", '[feeds.events.leavers]\nurgent_reasons = ["fraud"]\n[feeds.events.brakes]'))
+    hr.tell(joins("7"))
+    fraud = {"type": "offboard", "person": {"external_id": "7", "reason": "fraud"}}
+    hr.tell(joins("8"), joins("9"), fraud)  # the joiners are too many for a day
+    hr.feeder.take_messages()
+    hr.rest()
+    assert hr.states() == {"nora.lind": "closed"}
+    [held] = all_runs(hr, "held")
+    assert held["counts"]["joiner"] == 2
+    hr.tell(joins("10"))
+    assert [run["counts"]["joiner"] for run in all_runs(hr, "held")] == [3], "what waits is one plan"
+    hr.tell({"type": "offboard", "id": "again", "person": {"external_id": "7", "reason": "retired"}})
+    assert [job["payload"].get("reason") for job in hr.office.jobs("offboard_user")] == ["fraud"]
+    hr.feeder.take_messages()  # what was held is planned anew, since another plan was applied
+    assert [run["counts"]["joiner"] for run in all_runs(hr, "held")] == [3]
+
+
 def test_a_message_without_a_date_counts_after_one_with_a_date(declare_sqlite: Callable[[str], HR]) -> None:
     hr = declare_sqlite(MESSAGES)
     hr.tell(joins("7", effective_on="2026-03-01"))
