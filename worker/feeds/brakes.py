@@ -43,7 +43,7 @@ def check(feed: Feed, risks: Mapping[str, int], spent: Mapping[str, int], people
         brake: Brake = getattr(feed.brakes, name)
         count, before = risks.get(name, 0), spent.get(name, 0)
         limit = allowed(brake, people)
-        if limit is not None and name in HALVES:
+        if limit is not None and people and name in HALVES:
             limit = min(limit, max(people // 2, HALVES[name]))
         if count and limit is not None and count + before > limit:
             text = f"{count} {words}"
