@@ -101,11 +101,7 @@ class Database:
             return
         self._sqlite.parent.mkdir(parents=True, exist_ok=True)
         with Path(f"{self._sqlite}.lock").open("a") as file:
-            # Whoever is next waits in the gate. Without it a writer of many batches takes the lock again before those who
-            # were waiting have woken up, and a single submit waits for seconds.
-            with Path(f"{self._sqlite}.gate").open("a") as gate:
-                _lock(gate.fileno())
-                _lock(file.fileno())
+            _lock(file.fileno())
             yield
 
     @contextmanager
