@@ -18,6 +18,36 @@ from worker.feeds.feeder import Feeder
 from worker.feeds.inbox import store
 from worker.feeds.runs import Run
 
+RULES = """\
+[[feeds.SOURCE.groups]]
+rule = "everybody"
+groups = ["staff"]
+[[feeds.SOURCE.groups]]
+rule = "sales people"
+when = { "attributes.department" = ["Sales"] }
+groups = ["sales"]
+"""
+BRAKES = """\
+[feeds.SOURCE.brakes]
+create = {}
+disable = {}
+delete = {}
+groups = {}
+attributes = {}
+mails = {}
+"""
+
+
+def rules(source: str) -> str:
+    """The rules of a feed: everybody is staff, and who is in Sales is in sales."""
+    return RULES.replace("SOURCE", source)
+
+
+def open_brakes(source: str) -> str:
+    """Brakes of a feed that hold nothing."""
+    return BRAKES.replace("SOURCE", source)
+
+
 DECLARED = """
 [feeds.hr]
 form = "csv"
@@ -43,21 +73,7 @@ Gone = "terminated"
 Never = "rescinded"
 [feeds.hr.leavers]
 urgent_reasons = ["fraud"]
-[[feeds.hr.groups]]
-rule = "everybody"
-groups = ["staff"]
-[[feeds.hr.groups]]
-rule = "sales people"
-when = { "attributes.department" = ["Sales"] }
-groups = ["sales"]
-[feeds.hr.brakes]
-create = {}
-disable = {}
-delete = {}
-groups = {}
-attributes = {}
-mails = {}
-"""
+""" + rules("hr") + open_brakes("hr")
 HEADER = ("id", "first", "last", "status", "start", "end", "reason", "boss", "zone", "department")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hr import HR, department
+from hr import HR, department, open_brakes, rules
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
@@ -30,21 +30,7 @@ prehire_days = 3
 [feeds.events.leavers]
 delete_days = "never"
 urgent_reasons = ["fraud"]
-[[feeds.events.groups]]
-rule = "everybody"
-groups = ["staff"]
-[[feeds.events.groups]]
-rule = "sales people"
-when = { "attributes.department" = ["Sales"] }
-groups = ["sales"]
-[feeds.events.brakes]
-create = {}
-disable = {}
-delete = {}
-groups = {}
-attributes = {}
-mails = {}
-"""
+""" + rules("events") + open_brakes("events")
 PEOPLE = 3
 # The office's clock begins here.
 FIRST = datetime(2026, 3, 2, tzinfo=UTC)

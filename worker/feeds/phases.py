@@ -32,7 +32,7 @@ class Desired:
     `fields`: what the directory should hold, by the names of `update_user` (attributes as one object); a field that the
     source does not claim is missing, one that it clears is None. `groups`: name -> the rule that says so. `manager`: an
     external id of the same source. `leaves_at`: when access ends, if that is known; in the past once the phase is left.
-    `late`: how long ago the phase should have begun. `due_at`: when time alone makes this another one.
+    `due_at`: when time alone makes this another one.
     """
 
     phase: Phase
@@ -45,11 +45,10 @@ class Desired:
     urgent: bool = False
     rescinded: bool = False
     absent: bool = False
-    late: timedelta | None = None
     due_at: datetime | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """Return it as it is stored: instants in ISO 8601, `late` in seconds, empty members left out."""
+        """Return it as it is stored: instants in ISO 8601, empty members left out."""
         stored: dict[str, Any] = {"phase": self.phase}
         for name in _PLAIN:
             value = getattr(self, name)
@@ -59,8 +58,6 @@ class Desired:
             value = getattr(self, name)
             if value is not None:
                 stored[name] = value.isoformat()
-        if self.late is not None:
-            stored["late"] = self.late.total_seconds()
         return stored
 
 
@@ -74,8 +71,6 @@ def from_json(stored: Mapping[str, Any]) -> Desired:
     for name in _INSTANTS:
         if name in given:
             given[name] = datetime.fromisoformat(given[name])
-    if "late" in given:
-        given["late"] = timedelta(seconds=given["late"])
     return Desired(**given)
 
 
@@ -86,7 +81,7 @@ def desired(
 
     `fields`: as `Claims.fields`. `absent_runs`: how many full files in a row did not hold the person. Days begin and end
     in the person's zone, else in the feed's, else in `default_zone`. Nothing of a later day shows before it begins,
-    except when it is due and when the person is to leave. `late` is left to `lateness`.
+    except when it is due and when the person is to leave.
     """
     phase, leaves_at, why, absent, due_at = _standing(feed, fields, now, absent_runs, zone_of(feed, fields, default_zone))
     return Desired(

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 from sqlalchemy import delete, select, update
 
-from worker.feed_tables import feed_action, feed_message, feed_name, feed_run
-from worker.feeds import runs
+from worker.feed_tables import feed_action, feed_message, feed_run
+from worker.feeds import runs, usernames
 from worker.scope import Scope
 
 # A plan that is still being made after this long was left by a process that was killed.
@@ -30,8 +30,7 @@ def expire(scope: Scope) -> int:
     which = (feed_message.c.state == "new", feed_message.c.run.in_(dropped))
     scope.conn.execute(update(feed_message).where(*which).values(run=None))
     # Names that plans reserved and nobody got; an open plan is younger than this.
-    unused = (feed_name.c.given.is_(False), feed_name.c.at < scope.now - runs.PLAN_LIFE - ABANDONED)
-    scope.conn.execute(delete(feed_name).where(*unused))
+    usernames.free(scope, scope.now - runs.PLAN_LIFE - ABANDONED)
     return int(gone)
 
 

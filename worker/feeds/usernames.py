@@ -4,12 +4,13 @@ import hashlib
 import string
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from itertools import chain, count, islice
 from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
-from sqlalchemy import ColumnElement, delete, update
+from sqlalchemy import delete, update
 
 from worker.bulk import among, insert_rows, select_by
 from worker.database import Busy
@@ -381,17 +382,15 @@ class _Book:
 
 def give(scope: Scope, source: str, external_ids: Iterable[str]) -> None:
     """Note that these people's names were given to them: from here on they are never freed."""
-    scope.conn.execute(update(feed_name).where(*_not_given(scope, source, external_ids)).values(given=True))
-
-
-def free(scope: Scope, source: str, external_ids: Iterable[str]) -> int:
-    """Let go of the names reserved for these people that were never given; returns how many."""
-    return scope.conn.execute(delete(feed_name).where(*_not_given(scope, source, external_ids))).rowcount
-
-
-def _not_given(scope: Scope, source: str, external_ids: Iterable[str]) -> list[ColumnElement[bool]]:
     mine = among(scope.conn, feed_name.c.external_id, sorted(set(external_ids)))
-    return [feed_name.c.source == source, feed_name.c.given.is_(False), mine]
+    which = (feed_name.c.source == source, feed_name.c.given.is_(False), mine)
+    scope.conn.execute(update(feed_name).where(*which).values(given=True))
+
+
+def free(scope: Scope, before: datetime) -> int:
+    """Let go of the names that were reserved before that instant and never given; returns how many."""
+    which = (feed_name.c.given.is_(False), feed_name.c.at < before)
+    return int(scope.conn.execute(delete(feed_name).where(*which)).rowcount)
 
 
 # ---------------------------------------------------------------------------------------------------- addresses

@@ -7,29 +7,11 @@ from random import Random
 from typing import Any
 
 import pytest
-from hr import HR
+from hr import HR, open_brakes, rules
 
 from worker.feeds.runs import Run
 
 DATED = 'effective_on = "from"\nmodified = "$occurred_at"'
-OPEN_BRAKES = """
-[feeds.{name}.brakes]
-create = {{}}
-disable = {{}}
-delete = {{}}
-groups = {{}}
-attributes = {{}}
-mails = {{}}
-"""
-RULES = """
-[[feeds.{name}.groups]]
-rule = "everybody"
-groups = ["staff"]
-[[feeds.{name}.groups]]
-rule = "sales people"
-when = {{ "attributes.department" = ["Sales"] }}
-groups = ["sales"]
-"""
 JSON = """
 [feeds.hr]
 form = "{form}"
@@ -83,7 +65,7 @@ Gone = "terminated"
 
 
 def declared(text: str, name: str, **facts: str) -> str:
-    return text.format(**facts) + RULES.format(name=name) + OPEN_BRAKES.format(name=name)
+    return text.format(**facts) + rules(name) + open_brakes(name)
 
 
 def worker(number: str, first: str, last: str, **more: Any) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hr import DECLARED, HR, csv_text, person
+from hr import DECLARED, HR, csv_text, open_brakes, person
 from sqlalchemy import update
 
 from worker.bulk import insert_rows
@@ -26,14 +26,7 @@ email = "mail"
 [[feeds.badges.groups]]
 rule = "everybody with a badge"
 groups = ["sales"]
-[feeds.badges.brakes]
-create = {}
-disable = {}
-delete = {}
-groups = {}
-attributes = {}
-mails = {}
-"""
+""" + open_brakes("badges")
 BADGE = "card,mail\nC1,nora.lind@example.com\n"
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hr import DECLARED, HEADER, HR, csv_text, person
+from hr import DECLARED, HEADER, HR, csv_text, open_brakes, person
 from sqlalchemy import update
 
 from worker.feed_tables import feed_action
@@ -19,14 +19,7 @@ MESSAGES = """
 form = "messages"
 mode = "event"
 usernames = ["{first}.{last}", "{first}.{last}{n}"]
-[feeds.events.brakes]
-create = {}
-disable = {}
-delete = {}
-groups = {}
-attributes = {}
-mails = {}
-"""
+""" + open_brakes("events")
 DEFAULT_BRAKES = DECLARED.split("[feeds.hr.brakes]")[0]
 
 
