@@ -14,13 +14,15 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"settings", "outcomes", "states", "ids", "redact", "scope", "jobs", "errand", "faultpoints",
                "screen", "logs", "address", "identity", "collector"}),
-    frozenset({"tables", "feed_tables", "database", "bulk", "migrate"}),
+    frozenset({"tables", "feed_tables", "door_tables", "database", "bulk", "migrate"}),
     frozenset({"ledger", "lines", "directory"}),
     frozenset({"context", "intake", "queue", "settle"}),
-    frozenset({"mail", "runner", "edge", "keeper", "telemetry", "listing", "messages", "pages"}),
-    frozenset({"feeds"}),
-    frozenset({"api", "scim", "console"}),
+    frozenset({"mail", "runner", "edge", "keeper", "telemetry", "listing", "messages", "pages", "api_tokens"}),
+    frozenset({"feeds", "webhooks"}),
     frozenset({"app", "supervisor", "process", "dryrun"}),
+    frozenset({"web"}),
+    frozenset({"api", "scim", "selfservice", "console"}),
+    frozenset({"front"}),
     frozenset({"cli", "demo", "doctor", "refusals", "reference", "__main__"}),
 )
 """The one way through worker/: a module imports from its own line and the lines above, never from below.

@@ -75,6 +75,17 @@ class Runner:
             self.ring(kind.name, urgent)
         return len(ids)
 
+    def run_one(self, kind_name: str, job_id: str) -> None:
+        """Do this one job now, if it is due and nobody else has it in hand; for doors whose caller waits.
+
+        It is not noted against crashes: one that kills this process is taken by a worker next, which notes it.
+        """
+        kind = self.registry[kind_name]
+        try:
+            self._alone(kind, job_id)
+        except Fault as fault:
+            self._note_fault(kind, job_id, fault.cause)
+
     # ------------------------------------------------------------------------------------------ transactions
 
     def _batch(self, kind: Kind, note_id: str, ids: Sequence[str]) -> None:

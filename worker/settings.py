@@ -61,6 +61,16 @@ class Settings(BaseModel):
     invitation_url: str = Field(
         "http://localhost:8000/invite/{token}", description="Address of the page where an invitation is accepted"
     )
+    listen: str = Field(
+        "127.0.0.1:8000", description="HOST:PORT where `muster up` and `muster api` answer HTTP; port 0 takes any free one"
+    )
+    public_url: str | None = Field(
+        None, description="Address under which people and systems reach the HTTP doors, such as https://id.example.org; "
+        "unset: the address listened on. With https:// cookies are sent over TLS alone"
+    )
+    trusted_proxies: str = Field(
+        "127.0.0.1", description="Addresses of proxies whose X-Forwarded-For and -Proto are believed (comma-separated)"
+    )
     actors: tuple[str, ...] = Field(("actors",), description="Packages that hold the jobs (comma-separated)")
     unique_email: bool = Field(False, description="Whether two users may not share an e-mail address")
     administrators: str = Field("administrators", description="The group that must never lose its last active member")
@@ -109,6 +119,21 @@ class Settings(BaseModel):
         if "{token}" not in value or not value.startswith(("http://", "https://")):
             raise ValueError("use an http(s) address that holds {token}")
         return value
+
+    @field_validator("listen")
+    @classmethod
+    def _host_and_port(cls, value: str) -> str:
+        host, _, port = value.rpartition(":")
+        if not host or not port.isdecimal() or int(port) > 65_535:
+            raise ValueError("use HOST:PORT, such as 127.0.0.1:8000 or [::1]:8000")
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _web_address(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("http://", "https://")):
+            raise ValueError("use an http(s) address, such as https://id.example.org")
+        return None if value is None else value.rstrip("/")
 
     @field_validator("database_url")
     @classmethod

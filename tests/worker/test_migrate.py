@@ -36,9 +36,10 @@ def test_upgrading_again_changes_nothing(database: Database) -> None:
 
 def test_a_database_of_the_first_release_is_brought_up_to_date(database: Database, database_url: str) -> None:
     """With what is in it, while workers of that release go on."""
-    feeds = [table for name, table in metadata.tables.items() if name.startswith("feed_")]
+    doors = {"api_token", "console_session", "scim_link", "throttle", "webhook_delivery", "webhook_endpoint", "webhook_refusal"}
+    later = [table for name, table in metadata.tables.items() if name.startswith("feed_") or name in doors]
     with database.write() as conn:
-        metadata.drop_all(conn, feeds)
+        metadata.drop_all(conn, later)
         conn.execute(text("UPDATE alembic_version SET version_num = '0001'"))
         conn.execute(meta.insert().values(name="kept", value="yes"))
     with pytest.raises(migrate.WrongSchema, match="muster db upgrade"):

@@ -1,16 +1,23 @@
-"""`muster up`, `muster worker` and `muster demo`: the commands that work."""
+"""`muster up`, `muster worker`, `muster api` and `muster demo`: the commands that work."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from worker.cli import desk
 from worker.cli.errors import BAD_INPUT, UNREACHABLE
 
+if TYPE_CHECKING:
+    from socket import socket
+
 THREADS = 4
 MAIL_THREADS = 2
+# Requests that talk to the database at once; others wait for their turn.
+HTTP_CONNECTIONS = 16
 GRACE_SECONDS = 10.0
 """Between SIGTERM and SIGKILL for a worker process; container runtimes give as much."""
 
@@ -62,18 +69,23 @@ def _check(queues: Sequence[str] | None) -> None:
 @click.command()
 @click.option("--threads", type=click.IntRange(1, 64), default=THREADS, show_default=True, help="Threads for directory jobs.")
 def up(threads: int) -> None:
-    """Run Muster in this one process, until Ctrl-C."""
+    """Run Muster in this one process, until Ctrl-C: workers, HTTP doors and console."""
+    from worker import front
     from worker.app import App
     from worker.process import Staff, stop_signals
     from worker.screen import card, say
 
     settings = desk.read_settings()
     _log(settings.log_level)
-    app = App(settings, pool_size=threads + MAIL_THREADS + 4)
+    app = App(settings, pool_size=threads + MAIL_THREADS + HTTP_CONNECTIONS + 4)
     try:
-        with stop_signals() as wait, Staff(app, threads=threads, mail_threads=MAIL_THREADS):
+        with (
+            _listening(settings.listen) as listening, stop_signals() as wait,
+            Staff(app, threads=threads, mail_threads=MAIL_THREADS), front.serving(app, listening) as url,
+        ):
             say("Muster is up. Ctrl-C ends it.")
-            card({"database": _without_password(settings.database_url),
+            card({"console": f"{url}/console  (`muster token create NAME --scope admin` makes a token to sign in with)",
+                  "API": f"{url}/docs", "database": _without_password(settings.database_url),
                   "queue": _without_password(settings.broker_url or "in this process"),
                   "mails go to": _without_password(str(settings.mail_destination or "nowhere: MUSTER_SMTP_URL is not set"))})
             sys.stdout.flush()
@@ -81,6 +93,42 @@ def up(threads: int) -> None:
             say("Finishing what is in hand …")
     finally:
         app.close()
+
+
+@click.command()
+def api() -> None:
+    """Serve HTTP alone (the API, SCIM, webhooks, pages, the console), until Ctrl-C. Workers do the jobs."""
+    from worker import front
+    from worker.app import App
+    from worker.process import stop_signals
+    from worker.screen import card, say
+
+    settings = desk.read_settings()
+    _log(settings.log_level)
+    app = App(settings, pool_size=HTTP_CONNECTIONS + 4)
+    try:
+        app.ready()
+        with _listening(settings.listen) as listening, stop_signals() as wait, front.serving(app, listening) as url:
+            say("Muster answers HTTP. Ctrl-C ends it.")
+            card({"console": f"{url}/console", "API": f"{url}/docs"})
+            sys.stdout.flush()
+            wait()
+    finally:
+        app.close()
+
+
+@contextmanager
+def _listening(address: str) -> Iterator["socket"]:
+    """Listen at once, so that whoever cannot says so before anything is begun."""
+    from worker import front
+
+    try:
+        found = front.listen(address)
+    except OSError as error:
+        click.echo(f"Nothing can listen at {address}: {error.strerror or error}. MUSTER_LISTEN names another address.", err=True)
+        raise SystemExit(UNREACHABLE) from None
+    with found:
+        yield found
 
 
 def until_stopped() -> None:

@@ -1,0 +1,86 @@
+"""All HTTP doors as one application, and the server that opens them."""
+
+import logging
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import uvicorn
+from fastapi import FastAPI
+
+from worker.web import problems
+from worker.web.limits import Limits
+
+if TYPE_CHECKING:
+    from worker.app import App
+
+log = logging.getLogger(__name__)
+
+# What is in hand may take this long after the wish to stop; long waits of clients are cut.
+GRACE_SECONDS = 5
+# A connection that says nothing more is closed; Okta closes after 60 seconds by itself.
+KEEP_ALIVE_SECONDS = 65
+
+
+def build(app: "App") -> FastAPI:
+    """Return the application with every door: the API, SCIM, webhooks, pages for people, and the console."""
+    from importlib.metadata import version
+
+    web = FastAPI(
+        title="Muster", version=version("muster-worker"), docs_url=None, redoc_url=None, openapi_url=None,
+        description="The provisioning worker of an identity directory: every job exactly once.",
+    )
+    web.state.muster = app
+    web.state.limits = Limits()
+    problems.install(web)
+    return web
+
+
+def listen(address: str) -> socket.socket:
+    """Return a listening socket for HOST:PORT ([::1]:8000 for IPv6; port 0: any free one). Raises OSError."""
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]") or "127.0.0.1"
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    found = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind((host, int(port)))
+        found.listen(2048)
+    except OSError:
+        found.close()
+        raise
+    return found
+
+
+def address(listening: socket.socket) -> str:
+    """The URL at which a listening socket is reached from this machine."""
+    host, port = listening.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{port}"
+
+
+def server(app: "App", *, trusted_proxies: str = "127.0.0.1") -> uvicorn.Server:
+    """Return the HTTP server, not yet started. `trusted_proxies`: whose X-Forwarded-For is believed."""
+    return uvicorn.Server(
+        uvicorn.Config(
+            build(app), loop="uvloop", http="httptools", access_log=False, log_config=None, server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS, timeout_graceful_shutdown=GRACE_SECONDS,
+            forwarded_allow_ips=trusted_proxies,
+        )
+    )  # fmt: skip
+
+
+@contextmanager
+def serving(app: "App", listening: socket.socket) -> Iterator[str]:
+    """Serve in a thread for as long as the block runs; gives the URL."""
+    one = server(app)
+    thread = threading.Thread(target=one.run, kwargs={"sockets": [listening]}, name="http", daemon=True)
+    thread.start()
+    try:
+        yield address(listening)
+    finally:
+        one.should_exit = True
+        thread.join(GRACE_SECONDS + 2)
+        listening.close()
