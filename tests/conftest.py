@@ -13,14 +13,15 @@ from servers import PostgresServer, RedisServer, ServerMissing
 from sqlalchemy import NullPool, create_engine, inspect, text
 
 REQUIRED = {word.strip() for word in os.environ.get("MUSTER_REQUIRE", "").split(",") if word.strip()}
-"""Servers whose absence is a failure (`MUSTER_REQUIRE=postgresql,redis`), not a reason to skip."""
+"""What is a failure when it is absent (`MUSTER_REQUIRE=postgresql,redis,browser`), not a reason to skip."""
 
 TEMPLATE_DATABASE = "muster_template"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if unknown := REQUIRED - {"postgresql", "redis"}:
-        message = f"MUSTER_REQUIRE names {sorted(unknown)}; it takes postgresql and redis, separated by a comma"
+    config.addinivalue_line("markers", "browser: drives a real Chromium; skipped where there is none")
+    if unknown := REQUIRED - {"postgresql", "redis", "browser"}:
+        message = f"MUSTER_REQUIRE names {sorted(unknown)}; it takes postgresql, redis and browser, separated by a comma"
         raise pytest.UsageError(message)
 
 
