@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from worker.mail.letter import Letter
     from worker.mail.render import Mail
     from worker.outcomes import Reject, Retry, Snooze
+    from worker.webhooks import parcel as parcels
+    from worker.webhooks.parcel import Parcel
 
 __all__ = [
     "Context",
@@ -20,6 +22,7 @@ __all__ = [
     "Mail",
     "NameKind",
     "Names",
+    "Parcel",
     "Payload",
     "Policy",
     "Receipt",
@@ -36,6 +39,7 @@ __all__ = [
     "groups",
     "invitations",
     "job",
+    "parcels",
     "permissions",
     "recoveries",
     "users",
@@ -48,6 +52,7 @@ _HOMES = {
     "Mail": "worker.mail.render",
     "NameKind": "worker.jobs",
     "Names": "worker.jobs",
+    "Parcel": "worker.webhooks.parcel",
     "Payload": "worker.jobs",
     "Policy": "worker.jobs",
     "Receipt": "worker.errand",
@@ -61,7 +66,7 @@ _HOMES = {
     "job": "worker.jobs",
 }
 # Modules that stand elsewhere than in worker/directory/.
-_ELSEWHERE = {"feed_inbox": "worker.feeds.inbox"}
+_ELSEWHERE = {"feed_inbox": "worker.feeds.inbox", "parcels": "worker.webhooks.parcel"}
 
 
 def __getattr__(name: str) -> Any:

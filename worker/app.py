@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from worker.mail.room import MailRoom
     from worker.queue import Bell
     from worker.runner import Runner
+    from worker.webhooks.courier import Courier
 
 # How long a caller who waits for a job's effect is kept waiting for those before it in the line.
 RUN_SECONDS = 5.0
@@ -70,6 +71,7 @@ class App:
         self.worker_id = new_id()
         self._bell = bell
         self._room: MailRoom | None = None
+        self._courier: Courier | None = None
 
     # -------------------------------------------------------------------------------------------------- doors
 
@@ -178,8 +180,8 @@ class App:
         return Keeper(self.database, self.registry, self.worker_id, self.clock, self.ring, in_hand)
 
     def tool(self, name: str) -> Any:
-        """A connection to the outside that errands share; so far there is the mail room."""
-        tools: Mapping[str, Callable[[], Any]] = {"mail": self.room}
+        """What errands share on their way outside: the mail room, and the courier of webhooks."""
+        tools: Mapping[str, Callable[[], Any]] = {"mail": self.room, "webhooks": self.courier}
         return tools[name]()
 
     def room(self) -> "MailRoom":
@@ -189,6 +191,14 @@ class App:
 
             self._room = MailRoom(self.database, self.clock)
         return self._room
+
+    def courier(self) -> "Courier":
+        """What carries events to webhook endpoints."""
+        if self._courier is None:
+            from worker.webhooks.courier import Courier
+
+            self._courier = Courier(self.database, self.clock)
+        return self._courier
 
     # ------------------------------------------------------------------------------------------------- health
 

@@ -249,7 +249,7 @@ class EdgeRunner:
         except (Busy, Unreachable):
             raise
         except Exception as error:
-            self._give_up(kind, work, lease, error, done=receipt is not None)
+            self._give_up(kind, work, lease, error, done=receipt is not None and kind.policy.unknown != "again")
         faultpoints.reached("settled")
 
     def _end(
@@ -329,8 +329,7 @@ class EdgeRunner:
         if not works:
             return set()
         finish(scope, kind, works, self.worker_id)
-        write_events(scope, works)
-        rung = follow_up(scope, self.registry, works)
+        rung = write_events(scope, works) | follow_up(scope, self.registry, works)
         # Edge jobs stand in no line; one that a worker of another version put there must not block it.
         stood = sorted({work.row.subject for work in works if work.row.subject is not None and work.row.seq is not None})
         lines.lock(scope, stood)

@@ -11,7 +11,11 @@ import uvicorn
 from fastapi import FastAPI
 
 from worker.web import problems
+from worker.web.body import Body
+from worker.web.connections import Connection
+from worker.web.headers import Answers
 from worker.web.limits import Limits
+from worker.web.tally import Tally
 
 if TYPE_CHECKING:
     from worker.app import App
@@ -28,13 +32,20 @@ def build(app: "App") -> FastAPI:
     """Return the application with every door: the API, SCIM, webhooks, pages for people, and the console."""
     from importlib.metadata import version
 
+    from worker.console import routes
+
     web = FastAPI(
         title="Muster", version=version("muster-worker"), docs_url=None, redoc_url=None, openapi_url=None,
         description="The provisioning worker of an identity directory: every job exactly once.",
+        redirect_slashes=False,  # its redirects are made from the Host header, which the client chooses
     )
     web.state.muster = app
     web.state.limits = Limits()
+    web.state.tally = Tally()
+    web.add_middleware(Body)
+    web.add_middleware(Answers, settings=app.settings, tally=web.state.tally)  # the last one is around all others
     problems.install(web)
+    routes.install(web)
     return web
 
 
@@ -61,13 +72,13 @@ def address(listening: socket.socket) -> str:
     return f"http://{shown}:{port}"
 
 
-def server(app: "App", *, trusted_proxies: str = "127.0.0.1") -> uvicorn.Server:
-    """Return the HTTP server, not yet started. `trusted_proxies`: whose X-Forwarded-For is believed."""
+def server(app: "App") -> uvicorn.Server:
+    """Return the HTTP server, not yet started. X-Forwarded-For is believed from MUSTER_TRUSTED_PROXIES alone."""
     return uvicorn.Server(
         uvicorn.Config(
-            build(app), loop="uvloop", http="httptools", access_log=False, log_config=None, server_header=False,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS, timeout_graceful_shutdown=GRACE_SECONDS,
-            forwarded_allow_ips=trusted_proxies,
+            build(app), loop="uvloop", http=Connection, ws="none", access_log=False, log_config=None, log_level="error",
+            server_header=False, timeout_keep_alive=KEEP_ALIVE_SECONDS, timeout_graceful_shutdown=GRACE_SECONDS,
+            forwarded_allow_ips=app.settings.trusted_proxies,
         )
     )  # fmt: skip
 

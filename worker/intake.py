@@ -75,6 +75,8 @@ class Acceptance:
     reason: str | None = None
     reason_text: str | None = None
     duplicate: bool = False
+    #: What is wrong with the fields of a refused payload: each by its path, and the problem.
+    errors: Sequence[Mapping[str, str]] = ()
 
     @property
     def refused(self) -> bool:
@@ -146,6 +148,7 @@ class Intake:
         problem = misfit(scope, request)
         if problem is not None:
             return refused(request, "bad_payload", kind=kind.name, problem=problem)
+        errors: Sequence[Mapping[str, str]] = ()
         try:
             payload = kind.load(version, request.fields)
             fields = payload.open_fields()
@@ -161,6 +164,7 @@ class Intake:
                     )
                 problem = f"it has {len(content)} bytes; at most {PAYLOAD_BYTES} are taken"
         except ValidationError as error:
+            errors = field_errors(error, request.fields)
             problem = explain(error, request.fields)
         except RecursionError:
             problem = "it is nested too deeply"
@@ -168,7 +172,7 @@ class Intake:
             problem = f"version {version} of it is not known"
         except (TypeError, ValueError, AttributeError) as error:
             problem = type(error).__name__
-        return refused(request, "bad_payload", kind=kind.name, problem=problem)
+        return replace(refused(request, "bad_payload", kind=kind.name, problem=problem), errors=errors)
 
     def _write(self, scope: Scope, drafts: list[_Draft]) -> list[tuple[_Draft, Acceptance]]:
         if not drafts:
@@ -355,11 +359,17 @@ def record_refusal(scope: Scope, answer: Acceptance, evidence: Any) -> None:
 
 def explain(error: ValidationError, fields: Mapping[str, Any]) -> str:
     """Say in one line which fields are wrong and why, without repeating what was in them."""
-    problems = []
-    for problem in error.errors(include_url=False, include_input=False, include_context=False):
-        where = ".".join(str(part) for part in problem["loc"]) or "payload"
-        problems.append(f"{where}: {problem['msg'].removeprefix('Value error, ')}")
-    return redact("; ".join(problems[:10]), leaves(fields))
+    return "; ".join(f"{one['field'] or 'payload'}: {one['problem']}" for one in field_errors(error, fields))
+
+
+def field_errors(error: ValidationError, fields: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return the wrong fields, each by its path (empty: the whole), and what is wrong, without what was in them."""
+    given = list(leaves(fields))
+    return [
+        {"field": redact(".".join(str(part) for part in problem["loc"]), given),
+         "problem": redact(problem["msg"].removeprefix("Value error, "), given)}
+        for problem in error.errors(include_url=False, include_input=False, include_context=False)[:10]
+    ]  # fmt: skip
 
 
 def release(scope: Scope, ids: Sequence[str], registry: Registry) -> set[tuple[str, bool]]:

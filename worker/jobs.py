@@ -167,7 +167,8 @@ class Policy:
 
     `base`, `cap`: full-jitter exponential backoff. `life`: how long after acceptance an edge job is still worth doing.
     `supersedes`: whether a job that overtakes also cancels the person's earlier jobs that could give access back.
-    `unknown`: what becomes of an edge job whose outcome cannot be known: "resend" the same bytes, or "hold" for a person.
+    `unknown`: what becomes of an edge job whose outcome cannot be known: "resend" the same bytes after a rest, "hold" for
+    a person, or "again": try it like any other, since the other side knows by its id what it has already.
     """
 
     queue: str = DIRECTORY
@@ -178,7 +179,7 @@ class Policy:
     priority: int = 5
     life: timedelta | None = None
     supersedes: bool = True
-    unknown: Literal["resend", "hold"] = "resend"
+    unknown: Literal["resend", "hold", "again"] = "resend"
 
 
 P = TypeVar("P", bound=Payload)

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select
 
 from worker import identity
 from worker.bulk import among, select_by
 from worker.directory import access, groups, permissions
 from worker.directory.accounts import User
 from worker.ids import is_id
-from worker.jobs import NameKind
+from worker.jobs import NameKind, fold
 from worker.keeper import DEAD_AFTER
 from worker.lines import digest_of
 from worker.scope import Scope
@@ -50,7 +50,10 @@ _SHOWN = (
 
 @dataclass(frozen=True)
 class JobFilter:
-    """Which jobs. Empty means all; `subjects` are lines (see `subjects_named`); `source` may end in `*`."""
+    """Which jobs. Empty means all; `subjects` are lines (see `subjects_named`); `source` may end in `*`.
+
+    `since` and `until` are about the acceptance: from the first on, before the second.
+    """
 
     kinds: Collection[str] = ()
     states: Collection[str] = ()
@@ -58,6 +61,8 @@ class JobFilter:
     source: str | None = None
     since: datetime | None = None
     ids: Collection[str] | None = None
+    key: str | None = None
+    until: datetime | None = None
 
     def conditions(self, conn: Connection) -> list[ColumnElement[bool]]:
         """The conditions on the table `job`."""
@@ -74,6 +79,10 @@ class JobFilter:
             found.append(job.c.source == self.source)
         if self.since is not None:
             found.append(job.c.created_at >= self.since)
+        if self.until is not None:
+            found.append(job.c.created_at < self.until)
+        if self.key is not None:
+            found.append(job.c.key == self.key)
         if self.ids is not None:
             found.append(among(conn, job.c.id, sorted(self.ids)))
         return found
@@ -196,26 +205,48 @@ def oldest_due(conn: Connection, now: datetime) -> dict[str, Any] | None:
 
 def people(
     conn: Connection, *, limit: int, path: str | None = None, search: str | None = None, active: bool | None = None,
-    after: str | None = None,
+    after: str | None = None, locked: bool | None = None, leaving: bool | None = None,
 ) -> list[dict[str, Any]]:
     """Return users by username. `after`: the username of the last one of the page before.
 
-    `search` looks into usernames, names and addresses; `path` also takes the paths below it.
+    `search` looks into usernames, names, addresses and external ids; `path` also takes the paths below it; `leaving`:
+    whose deletion is planned.
     """
-    statement = select(users).order_by(users.c.username_folded).limit(limit)
-    if path is not None:
-        below = users.c.path.startswith(path.rstrip("/") + "/", autoescape=True)
-        statement = statement.where(or_(users.c.path == path, below))
-    if search is not None:
-        places = (users.c.username, users.c.name, users.c.email, users.c.external_id)
-        statement = statement.where(or_(*[place.icontains(search, autoescape=True) for place in places]))
-    if active is not None:
-        statement = statement.where(users.c.is_active.is_(active))
+    which = _those(path, search, active, locked, leaving)
+    statement = select(users).where(*which).order_by(users.c.username_folded).limit(limit)
     if after is not None:
-        from worker.jobs import fold
-
         statement = statement.where(users.c.username_folded > fold(after))
     return [_person(row) for row in conn.execute(statement)]
+
+
+def people_count(
+    conn: Connection, *, most: int, path: str | None = None, search: str | None = None, active: bool | None = None,
+    locked: bool | None = None, leaving: bool | None = None,
+) -> int:
+    """Return how many users there are of these, counting no further than `most`."""
+    some = select(users.c.id).where(*_those(path, search, active, locked, leaving)).limit(most).subquery()
+    return int(conn.execute(select(func.count()).select_from(some)).scalar_one())
+
+
+def _those(
+    path: str | None, search: str | None, active: bool | None, locked: bool | None, leaving: bool | None
+) -> list[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = []
+    if path is not None:
+        below = users.c.path.startswith(path.rstrip("/") + "/", autoescape=True)
+        found.append(or_(users.c.path == path, below))
+    if search is not None:
+        places = (users.c.username, users.c.name, users.c.email, users.c.external_id)
+        # SQLite knows no case but that of ASCII; the folded columns do.
+        folded = users.c.username_folded.contains(fold(search), autoescape=True)
+        found.append(or_(folded, *[place.icontains(search, autoescape=True) for place in places]))
+    if active is not None:
+        found.append(users.c.is_active.is_(active))
+    if locked is not None:
+        found.append(users.c.locked_at.is_not(None) if locked else users.c.locked_at.is_(None))
+    if leaving is not None:
+        found.append(users.c.delete_at.is_not(None) if leaving else users.c.delete_at.is_(None))
+    return found
 
 
 def _person(user: Any) -> dict[str, Any]:
@@ -261,6 +292,35 @@ def user_page(scope: Scope, user: User, *, events: int = EVENTS_SHOWN) -> dict[s
     }  # fmt: skip
 
 
+def events_of(conn: Connection, target: str, *, limit: int, before: str | None = None) -> list[dict[str, Any]]:
+    """Return what happened to a person or a group, the newest first; `before`: the id of the page's last one before."""
+    statement = select(event).where(event.c.target == target).order_by(event.c.id.desc()).limit(limit)
+    if before is not None:
+        statement = statement.where(event.c.id < before)
+    names = ("id", "at", "action", "actor", "on_behalf_of", "why", "job", "data")
+    return [_picked(row, names) for row in conn.execute(statement)]
+
+
+def trail(
+    conn: Connection, *, limit: int, target: str | None = None, action: str | None = None, since: datetime | None = None,
+    before: str | None = None,
+) -> list[dict[str, Any]]:
+    """Return the audit trail, the newest first. `action` may end in `*`; `before`: the last event of the page before."""
+    statement = select(event).order_by(event.c.id.desc()).limit(limit)
+    if target is not None:
+        statement = statement.where(event.c.target == target)
+    if action is not None and action.endswith("*"):
+        statement = statement.where(event.c.action.startswith(action[:-1], autoescape=True))
+    elif action is not None:
+        statement = statement.where(event.c.action == action)
+    if since is not None:
+        statement = statement.where(event.c.at >= since)
+    if before is not None:
+        statement = statement.where(event.c.id < before)
+    names = ("id", "at", "action", "target", "target_name", "actor", "on_behalf_of", "why", "job", "data")
+    return [_picked(row, names) for row in conn.execute(statement)]
+
+
 def _credentials(scope: Scope, kind: access.CredentialKind, user: User, names: Sequence[str]) -> list[dict[str, Any]]:
     rows = scope.conn.execute(select(kind.table).where(kind.table.c.user_id == user.id).order_by(kind.table.c.id))
     return [
@@ -284,8 +344,6 @@ def group_list(
     if search is not None:
         statement = statement.where(group_table.c.name.icontains(search, autoescape=True))
     if after is not None:
-        from worker.jobs import fold
-
         statement = statement.where(group_table.c.name_folded > fold(after))
     rows = conn.execute(statement).all()
     above = group_table.alias("above")
@@ -322,6 +380,27 @@ def group_page(scope: Scope, group: groups.Group) -> dict[str, Any]:
             {"username": row.username, "is_active": bool(row.is_active), "direct": row.id in direct} for row in first
         ],
     }  # fmt: skip
+
+
+def members_of(scope: Scope, group: groups.Group, *, limit: int, after: str | None = None) -> list[dict[str, Any]]:
+    """Return the members of a group and of those below it, by username; `after`: the last one of the page before."""
+    everybody = groups.members(scope, group, inherited=True)
+    if not everybody:
+        return []
+    columns = (users.c.id, users.c.username, users.c.name, users.c.is_active, users.c.locked_at)
+    origin = membership.c.origin.label("origin")
+    own = and_(membership.c.user_id == users.c.id, membership.c.group_id == group.id)
+    statement = (
+        select(*columns, origin).outerjoin(membership, own).where(among(scope.conn, users.c.id, everybody))
+        .order_by(users.c.username_folded).limit(limit)
+    )  # fmt: skip
+    if after is not None:
+        statement = statement.where(users.c.username_folded > fold(after))
+    return [
+        {"id": row.id, "username": row.username, "name": row.name, "is_active": bool(row.is_active),
+         "locked": row.locked_at is not None, "origin": row.origin}
+        for row in scope.conn.execute(statement)
+    ]  # fmt: skip
 
 
 def _picked(row: Row[Any], names: Sequence[str]) -> dict[str, Any]:

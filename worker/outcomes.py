@@ -72,7 +72,7 @@ REASONS: Mapping[str, Reason] = {
     "access_changed": Reason("The access of {user} was revoked after this mail was asked for, so its link would be "
                              "dead. Ask for a new mail.", overtaken=True),
     "superseded": Reason("A later job, {by}, took the place of this one.", overtaken=True),
-    "expired": Reason("This mail was not handed over within its useful life ({life}). Retry it to send a fresh one.",
+    "expired": Reason("This was not handed over within its useful life ({life}). Retry it to send it afresh.",
                       curable=True, overtaken=True),
     "relay_refused": Reason("The mail relay refused this message for good: {reply}. Correct the address or the "
                             "message, then retry.", curable=True),
@@ -87,6 +87,10 @@ REASONS: Mapping[str, Reason] = {
     # feeds
     "unknown_source": Reason("There is no feed {source}. Declare it in muster.toml, or correct the name, then send the "
                              "message again.", curable=True),
+    # webhooks
+    "unknown_endpoint": Reason("There is no webhook endpoint {endpoint} any more, so nothing was delivered.",
+                               overtaken=True),
+    "unknown_event": Reason("There is no event {event} in the audit trail, so nothing was delivered."),
     # the way itself
     "unknown_kind": Reason("There is no job {kind}. `muster jobs kinds` lists the jobs there are."),
     "unreadable": Reason("The message could not be read: {problem}."),

@@ -275,7 +275,7 @@ def _work(
     settings: Settings, threads: int, mail_threads: int, queues: Collection[str] | None, wait: Callable[[], None]
 ) -> int:
     try:
-        app = App(settings, pool_size=threads + mail_threads + 4)
+        app = App(settings, pool_size=threads + 2 * mail_threads + 4)  # mails and webhooks have threads each
         staff = Staff(app, threads=threads, mail_threads=mail_threads, queues=queues)
         staff.start()
         calm_collector()

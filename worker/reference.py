@@ -14,7 +14,7 @@ from worker import refusals
 from worker.app import load_jobs
 from worker.feeds.claims import FIELDS, KEYS
 from worker.feeds.codes import CODES
-from worker.feeds.declaration import Absent, Brake, Brakes, Complete, Feed, GroupRule, Leavers, Movers, Take
+from worker.feeds.declaration import Absent, Brake, Brakes, Complete, Feed, GroupRule, Leavers, Movers, Take, Webhook
 from worker.jobs import Kind, Registry
 from worker.ledger import SQLITE_BATCH
 from worker.outcomes import REASONS
@@ -141,7 +141,10 @@ def _policy(kind: Kind) -> list[str]:
     if policy.life is not None:
         lines.append(f"Worth sending for {duration(policy.life)}; not handed over by then, it is cancelled as `expired`.")
     if kind.shape == "edge":
-        fate = "sent again, the same bytes, after a rest" if policy.unknown == "resend" else "held for a person"
+        fate = {
+            "resend": "sent again, the same bytes, after a rest", "hold": "held for a person",
+            "again": "tried again like any other: the other side knows it by its id",
+        }[policy.unknown]  # fmt: skip
         lines.append(f"When its outcome is unknown it is {fate}.")
     return lines
 
@@ -352,6 +355,7 @@ _PARTS: Mapping[str, tuple[type[BaseModel], str]] = {
     "[feeds.NAME.absent]": (Absent, "What becomes of whoever is missing from full files."),
     "[feeds.NAME.movers]": (Movers, "What becomes of the groups of before."),
     "[feeds.NAME.complete]": (Complete, "How a full file proves that it is whole."),
+    "[feeds.NAME.webhook]": (Webhook, "Who sends by itself, and how it proves who it is: [Webhooks](#14-webhooks)."),
     "[feeds.NAME.brakes]": (Brake, "`brake = { … }` for each of the [brakes](#5-the-brakes), with these keys; `{}` switches a brake off."),
 }  # fmt: skip
 

@@ -11,11 +11,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from worker.jobs import Kind, Registry
+from worker.jobs import MAIL, Kind, Registry
 from worker.outcomes import REASONS
 
 # Where refusals are decided; what the way itself adds is the same for every job.
-DECIDING = "worker.directory"
+DECIDING = ("worker.directory", "worker.webhooks")
 _REFUSING = frozenset({"Reject", "reject"})
 
 
@@ -39,7 +39,7 @@ def of(kind: Kind) -> list[str]:
         rest += [other for other in called if other.__module__ == home or other.__module__.startswith(DECIDING)]
     if kind.policy.life is not None:
         found.add("expired")
-    if kind.shape == "edge":
+    if kind.policy.queue == MAIL:
         found.add("relay_refused")
     return [code for code in REASONS if code in found]
 

@@ -194,8 +194,7 @@ class Runner:
     def _finish(self, scope: Scope, kind: Kind, works: Sequence[Work]) -> Rung:
         """Write outcomes, history, audit trail and follow-ups, and let the next of each line go."""
         finish(scope, kind, works, self.worker_id)
-        write_events(scope, works)
-        rung = follow_up(scope, self.registry, works)
+        rung = write_events(scope, works) | follow_up(scope, self.registry, works)
         # A retry keeps its place in the line until its budget is spent; everybody else made room, and whoever takes
         # access away has cancelled those before it.
         gone = {w.row.subject for w in works if not isinstance(w.answer, Retried) or w.spent or w.row.overtakes}

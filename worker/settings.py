@@ -18,6 +18,8 @@ FILE = "muster.toml"
 FILE_ONLY = ("feeds", "authority")
 # Where those were said: known to `load`, set by nobody.
 _DECLARED_IN = "declared_in"
+# Hosts that mean "listen everywhere", which no browser can go to.
+EVERY_ADDRESS = ("0.0.0.0", "[::]")  # noqa: S104 (compared with, never bound)
 
 
 class WrongSettings(Exception):
@@ -55,11 +57,13 @@ class Settings(BaseModel):
     templates: Path | None = Field(None, description="A folder whose mail templates take the place of the packaged ones")
     organisation: str = Field("Your organisation", description="Named in every mail")
     support_contact: str = Field("your IT help desk", description="Whom people should ask, named in every mail")
-    recovery_url: str = Field(
-        "http://localhost:8000/recover/{token}", description="Address of the page where a person sets a password"
+    recovery_url: str | None = Field(
+        None, description="Address, with {token}, of a page of your own where a person sets a password; unset: Muster's "
+        "page /recover/{token} below MUSTER_PUBLIC_URL"
     )
-    invitation_url: str = Field(
-        "http://localhost:8000/invite/{token}", description="Address of the page where an invitation is accepted"
+    invitation_url: str | None = Field(
+        None, description="Address, with {token}, of a page of your own where an invitation is accepted; unset: Muster's "
+        "page /invite/{token} below MUSTER_PUBLIC_URL"
     )
     listen: str = Field(
         "127.0.0.1:8000", description="HOST:PORT where `muster up` and `muster api` answer HTTP; port 0 takes any free one"
@@ -115,8 +119,8 @@ class Settings(BaseModel):
 
     @field_validator("recovery_url", "invitation_url")
     @classmethod
-    def _holds_token(cls, value: str) -> str:
-        if "{token}" not in value or not value.startswith(("http://", "https://")):
+    def _holds_token(cls, value: str | None) -> str | None:
+        if value is not None and ("{token}" not in value or not value.startswith(("http://", "https://"))):
             raise ValueError("use an http(s) address that holds {token}")
         return value
 
@@ -160,6 +164,24 @@ class Settings(BaseModel):
     def embedded(self) -> bool:
         """Whether database and queue live in this process: one file, nothing to install."""
         return self.sqlite_path is not None and self.broker_url is None
+
+    @property
+    def web_address(self) -> str:
+        """Where people reach the HTTP doors, without a slash at its end: the public URL, else the address listened on."""
+        if self.public_url is not None:
+            return self.public_url
+        host, _, port = self.listen.rpartition(":")
+        return f"http://{'localhost' if host in EVERY_ADDRESS else host}:{port}"
+
+    @property
+    def recovery_page(self) -> str:
+        """The address of the page where a person sets a password; holds {token}."""
+        return self.recovery_url or f"{self.web_address}/recover/{{token}}"
+
+    @property
+    def invitation_page(self) -> str:
+        """The address of the page where an invitation is accepted; holds {token}."""
+        return self.invitation_url or f"{self.web_address}/invite/{{token}}"
 
     @property
     def mail_destination(self) -> str | Path | None:

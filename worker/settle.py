@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from sqlalchemy import Row
 from sqlalchemy.exc import DBAPIError
 
-from worker import ledger, lines
+from worker import ledger, lines, outbox
 from worker.bulk import insert_rows
 from worker.context import Answer, Behind, Cancelled, Done, Notes, Rejected, Retried, Snoozed, Task
 from worker.database import RERUN_STATES, Busy, Unreachable
@@ -153,9 +153,12 @@ def finish(scope: Scope, kind: Kind, works: Sequence[Work], worker_id: str) -> N
         lines.forget_claims(scope, [str(change["id"]) for change in (*rejected, *cancelled, *failed)])
 
 
-def write_events(scope: Scope, works: Sequence[Work]) -> None:
-    """Write the audit trail of the jobs that succeeded, in the transaction of their effect."""
-    rows = [
+def write_events(scope: Scope, works: Sequence[Work]) -> Rung:
+    """Write the audit trail of the jobs that succeeded, in the transaction of their effect; returns whom to ring for.
+
+    Endpoints that want to hear of an event get their job in the same transaction.
+    """
+    facts = [
         {
             "at": scope.now, "action": str(said.action), "target": said.target, "target_name": said.target_name,
             "actor": work.row.requested_by, "on_behalf_of": work.row.on_behalf_of, "why": work.row.why,
@@ -165,7 +168,9 @@ def write_events(scope: Scope, works: Sequence[Work]) -> None:
         if isinstance(work.answer, Done)
         for number, said in enumerate(work.notes.events, start=1)
     ]
-    insert_rows(scope.conn, event, [{"id": i, **row} for i, row in zip(new_ids(len(rows)), rows, strict=True)])
+    rows = [{"id": i, **row} for i, row in zip(new_ids(len(facts)), facts, strict=True)]
+    insert_rows(scope.conn, event, rows)
+    return outbox.announce(scope, rows)
 
 
 def follow_up(scope: Scope, registry: Registry, works: Sequence[Work]) -> Rung:

@@ -142,6 +142,8 @@ job = Table(
           sqlite_where=text("parent IS NOT NULL")),
     Index("ix_job_prune", "finished_at", postgresql_where=text("finished_at IS NOT NULL AND NOT pruned"),
           sqlite_where=text("finished_at IS NOT NULL AND NOT pruned")),
+    # Held jobs wait for a person, so they are few and asked for often.
+    Index("ix_job_held", "kind", postgresql_where=text("state = 'held'"), sqlite_where=text("state = 'held'")),
 )
 
 attempt = Table(
@@ -150,7 +152,7 @@ attempt = Table(
     Column("id", Id, primary_key=True),
     Column("job", Id, nullable=False, index=True),
     Column("number", SmallInteger, nullable=False),
-    Column("at", Moment, nullable=False),
+    Column("at", Moment, nullable=False, index=True),
     Column("outcome", String(16), nullable=False, comment="retry, fault, rejected, failed, crash, snooze"),
     Column("code", String(64), nullable=False),
     Column("text", Text, nullable=False),

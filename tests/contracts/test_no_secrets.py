@@ -205,7 +205,7 @@ def test_when_a_job_stumbles_and_says_all_it_knows(
         secrets.learn(kind, fields)
         known = kind.load(kind.payload.version, fields)
         token = tokens.fresh()
-        says = f"{known.sealed_values()} {HASH} {stage.office.settings.recovery_url.format(token=token)} {token}"
+        says = f"{known.sealed_values()} {HASH} {stage.office.settings.recovery_page.format(token=token)} {token}"
 
         def stumbling(*_: Any, says: str = says) -> None:
             raise RuntimeError(f"what now with {says}?")

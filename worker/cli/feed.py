@@ -257,6 +257,7 @@ def _wait(app: "App", feeds: "Feeds", run: "Run", seconds: float) -> bool:
     """Wait for all jobs of a run; returns whether all of them succeeded."""
     from sqlalchemy import select
 
+    from worker.plan_view import BAD
     from worker.tables import job
 
     with app.database.read() as conn:
@@ -265,7 +266,7 @@ def _wait(app: "App", feeds: "Feeds", run: "Run", seconds: float) -> bool:
     with progress("working", len(ids)) as advance:
         rows = waiting.wait(app, ids, seconds, advance=advance)
     feeds.catch_up(run.source)
-    bad = [row for row in rows if row["state"] in feed_runs.BAD]
+    bad = [row for row in rows if row["state"] in BAD]
     for row in bad[: feed_show.SECTION]:
         feed_show.complain(f"{row['kind']} {desk.short(row['id'])} {row['state']}: {row['reason_text'] or row['reason']}")
     if len(bad) > feed_show.SECTION:

@@ -1,10 +1,7 @@
 """`muster feed push`: messages of an HR system, one JSON object a line; each is stored once, then planned."""
 
-import json
 import sys
-from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -18,7 +15,6 @@ if TYPE_CHECKING:
     from worker.app import App
     from worker.feeds.desk import Feeds
     from worker.feeds.runs import Run
-    from worker.messages import Answered
 
 
 @click.command()
@@ -32,6 +28,7 @@ def push(source: str, file: str, plan_now: bool, as_json: bool) -> None:
     Workers plan them within seconds. A message that came before, known by its id or else its content, is not taken twice.
     """
     from worker import messages
+    from worker.feeds.pushing import submit_lines
 
     with desk.opened() as app, ExitStack() as stack:
         feeds = app.feeds()
@@ -39,8 +36,9 @@ def push(source: str, file: str, plan_now: bool, as_json: bool) -> None:
         lines: IO[bytes] = sys.stdin.buffer if file == "-" else stack.enter_context(_opened(file))
         totals: dict[str, int] = {}
         ids: set[str] = set()
+        answers = submit_lines(app.submit, source, lines, door=desk.source(), asker=desk.user_name())
         with progress("handing in", None) as advance:
-            for answer in messages.counted(_submit(app, source, lines), totals):
+            for answer in messages.counted(answers, totals):
                 advance(1)
                 if answer.acceptance.id is not None:
                     ids.add(answer.acceptance.id)
@@ -67,50 +65,6 @@ def _opened(file: str) -> IO[bytes]:
         return Path(file).open("rb")
     except OSError as error:
         raise click.UsageError(f"{file} cannot be opened: {error.strerror}.") from None
-
-
-def _submit(app: "App", source: str, lines: Iterable[bytes]) -> "Iterator[Answered]":
-    """Hand in every line that holds a message, slice by slice, and yield what became of each, in order."""
-    from worker.intake import Request, refused
-    from worker.messages import SLICE, Answered, BadLine
-
-    door, asker = desk.source(), desk.user_name()
-    numbered = ((number, line) for number, line in enumerate(lines, start=1) if line.strip())
-    while part := list(islice(numbered, SLICE)):
-        answers = {}
-        requests = []
-        for number, line in part:
-            try:
-                fields, key = _message(source, line)
-                requests.append((number, Request("receive_hr_message", fields, door, key, requested_by=asker)))
-            except BadLine as problem:
-                answers[number] = refused(Request("receive_hr_message", {}, door), "unreadable", problem=problem)
-        taken = app.submit([request for _, request in requests]) if requests else []
-        answers |= {number: answer for (number, _), answer in zip(requests, taken, strict=True)}
-        for number, _ in part:
-            yield Answered(number, answers[number])
-
-
-def _message(source: str, line: bytes) -> tuple[dict[str, object], str | None]:
-    """Return the payload and the key of one line. Raises BadLine."""
-    from worker.feeds.inbox import own_id
-    from worker.messages import LONGEST_LINE, BadLine
-
-    if len(line) > LONGEST_LINE:
-        raise BadLine(f"it is longer than {LONGEST_LINE} bytes")
-    try:
-        text = line.decode("utf-8-sig").strip()
-        found = json.loads(text)
-    except UnicodeDecodeError:
-        raise BadLine("it is not UTF-8 text") from None
-    except RecursionError:
-        raise BadLine("it is nested too deeply") from None
-    except ValueError as error:
-        raise BadLine(f"it is not JSON, at character {getattr(error, 'pos', 0) + 1}; a message is one object on one line") from None
-    if not isinstance(found, dict):
-        raise BadLine("it is not a JSON object; a message is one object on one line")
-    named = own_id(text)
-    return {"source": source, "message": found}, f"{source}/{named}"[:255] if named else None
 
 
 def _plan_now(app: "App", feeds: "Feeds", source: str, ids: set[str], *, as_json: bool) -> bool:

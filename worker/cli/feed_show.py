@@ -1,17 +1,16 @@
-"""Draws plans and runs of feeds on the terminal, and makes the objects that `--json` prints for them."""
+"""Draws plans and runs of feeds on the terminal."""
 
 import json
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from itertools import chain, islice
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from worker.feeds.codes import ACTIONS
 from worker.screen import card, console, harmless, heading, say, shown, table
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
     from worker.feeds.runs import Run
 
 # Lines of a section that people read; the rest comes with --all.
@@ -21,29 +20,8 @@ RUN_SHOWN = 18
 # One value of a person on the terminal; whole ones are printed with --json.
 VALUE_SHOWN = 120
 
-#: What a plan may do about a person, in the order in which it is shown: one, several, and what that means.
-ACTIONS: Mapping[str, tuple[str, str, str]] = {
-    "leaver": ("leaver", "leavers", "lose their access, now or at their last day"),
-    "leave": ("on leave", "on leave", "begin a leave of absence: suspended, groups kept"),
-    "joiner": ("joiner", "joiners", "get an account"),
-    "rehire": ("rehire", "rehires", "come back"),
-    "return": ("return", "returns", "come back from a leave: opened again"),
-    "stays": ("stays", "stay", "were to leave, and do not"),
-    "mover": ("mover", "movers", "change in fields or groups"),
-    "reference": ("reference", "references", "get another manager"),
-    "absent": ("absent", "absent", "missing from the file, not yet often enough to be leavers"),
-    "noted": ("noted", "noted", "remembered; there is nothing to do now"),
-    "case": ("case", "cases", "wait for a person's decision: muster feed cases"),
-    "warning": ("warning", "warnings", "worth a look; carried out all the same"),
-    "refused": ("refused", "refused", "records that were not taken; nobody is changed by them"),
-}
-
 # Shown before all others, which follow by name: PostgreSQL keeps no order of them.
 FIRST = ("user", "username", "external_id", "name", "email")
-
-# What a line is whose jobs have not all ended.
-_WAITING = "waiting"
-
 
 # ------------------------------------------------------------------------------------------------------- names
 
@@ -63,55 +41,6 @@ def many(count: int, one: str, several: str | None = None) -> str:
 def counted(counts: Mapping[str, int]) -> str:
     """Return how many of each there are, in words: 3 joiners, 1 leaver."""
     return ", ".join(many(counts[name], *ACTIONS[name][:2]) for name in ACTIONS if counts.get(name))
-
-
-# -------------------------------------------------------------------------------------------------------- JSON
-
-
-def line_json(line: Mapping[str, Any], run: "Run", ended: Mapping[tuple[int, int], Mapping[str, Any]]) -> dict[str, Any]:
-    """The object for one line of a plan. `ended`: as `runs.outcomes` gives it; each job says what became of it."""
-    jobs = [
-        dict(wanted) | dict(ended.get((line["number"], place)) or {"id": None, "state": None, "reason": None, "reason_text": None})
-        for place, wanted in enumerate(line["jobs"] or ())
-    ]
-    return {
-        "run": run.id, "number": line["number"], "external_id": line["external_id"], "label": line["label"],
-        "username": (line["person"] or {}).get("username"), "place": line["place"], "action": line["action"],
-        "code": line["code"], "text": line["text"], "changes": line["changes"] or {}, "groups": line["groups"] or {},
-        "jobs": jobs, "result": result(line, jobs), "raw": line["raw"],
-    }  # fmt: skip
-
-
-def result(line: Mapping[str, Any], jobs: Sequence[Mapping[str, Any]]) -> str | None:
-    """Return what became of a line: its worst job's state, `waiting` while one has not ended, None without any job yet."""
-    from worker.states import FINISHED
-
-    if line["action"] == "refused":
-        return "refused"
-    states = [one["state"] for one in jobs if one["state"] is not None]
-    if not states:
-        return None
-    for worst in ("failed", "rejected", "cancelled"):
-        if worst in states:
-            return worst
-    return "succeeded" if all(state in FINISHED for state in states) and len(states) == len(jobs) else _WAITING
-
-
-def with_outcomes(conn: "Connection", run: "Run", lines: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Yield the objects of these lines with what became of their jobs, a thousand at a time."""
-    from worker.feeds import runs
-
-    for part in parts(lines):
-        ended = runs.outcomes(conn, f"feed/{run.source}", part) if run.applied_at is not None else {}
-        for line in part:
-            yield line_json(line, run, ended)
-
-
-def parts(lines: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
-    """Cut lines into as many as are looked up at once."""
-    rest = iter(lines)
-    while part := list(islice(rest, 1_000)):
-        yield part
 
 
 # ------------------------------------------------------------------------------------------------------ a plan

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# Jobs handled in one transaction by retry, release and cancel: others get their turn in between.
-SLICE = 500
 # A job that is due within this time is listed with the hour, a later one with the year.
 NEAR = timedelta(days=90)
 
@@ -188,109 +186,66 @@ def kinds(kind: str | None, as_json: bool) -> None:
 # --------------------------------------------------------------------------------------------------- steering
 
 
+def steers(function: F) -> F:
+    """The arguments and options that retry, release and cancel have in common."""
+    marks = (
+        click.argument("ids", nargs=-1, metavar="[ID]..."),
+        chosen_by,
+        click.option("--dry-run", is_flag=True, help="Say how many jobs of which kind it would be."),
+        desk.yes_option,
+        desk.json_option,
+    )
+    for mark in reversed(marks):
+        function = mark(function)
+    return function
+
+
 @jobs.command()
-@click.argument("ids", nargs=-1, metavar="[ID]...")
-@chosen_by
-@click.option("--dry-run", is_flag=True, help="Say how many jobs of which kind it would be.")
-@desk.yes_option
-@desk.json_option
-def retry(ids: Sequence[str], dry_run: bool, yes: bool, as_json: bool, **chosen: Any) -> None:
+@steers
+def retry(**asked: Any) -> None:
     """Give failed, rejected, held, unknown or expired jobs a fresh start: by id, or by filters."""
-    from worker import ledger
-
-    with desk.opened() as app:
-        edges = {kind.name: kind.policy.life for kind in app.registry if kind.shape == "edge"}
-
-        def work(scope: Any, where: Sequence[Any]) -> tuple[int, set[tuple[str, bool]]]:
-            rows, rung = ledger.redrive(scope, [*where, ledger.redrivable(app.registry)], edges=edges)
-            return len(rows), rung
-
-        _steer(app, ids, chosen, ledger.redrivable(app.registry), work, "retried", dry_run=dry_run, yes=yes, as_json=as_json)
+    _steer("retry", "retried", **asked)
 
 
 @jobs.command()
-@click.argument("ids", nargs=-1, metavar="[ID]...")
-@chosen_by
-@click.option("--dry-run", is_flag=True, help="Say how many jobs of which kind it would be.")
-@desk.yes_option
-@desk.json_option
-def cancel(ids: Sequence[str], dry_run: bool, yes: bool, as_json: bool, **chosen: Any) -> None:
+@steers
+def cancel(**asked: Any) -> None:
     """Cancel jobs that have not ended: by id, or by filters. A mail already handed over cannot be cancelled."""
-    from worker import ledger
-    from worker.states import before
-    from worker.tables import job
-
-    with desk.opened() as app:
-        by = desk.user_name()
-
-        def work(scope: Any, where: Sequence[Any]) -> tuple[int, set[tuple[str, bool]]]:
-            moved, rung = ledger.cancel(scope, where, by=by)
-            return len(moved), rung
-
-        which = job.c.state.in_(before(State.CANCELLED))
-        _steer(app, ids, chosen, which, work, "cancelled", dry_run=dry_run, yes=yes, as_json=as_json)
+    _steer("cancel", "cancelled", **asked)
 
 
 @jobs.command()
-@click.argument("ids", nargs=-1, metavar="[ID]...")
-@chosen_by
-@click.option("--dry-run", is_flag=True, help="Say how many jobs of which kind it would be.")
-@desk.yes_option
-@desk.json_option
-def release(ids: Sequence[str], dry_run: bool, yes: bool, as_json: bool, **chosen: Any) -> None:
+@steers
+def release(**asked: Any) -> None:
     """Let held jobs go: by id, or by filters."""
-    from sqlalchemy import select
-
-    from worker import intake
-    from worker.tables import job
-
-    with desk.opened() as app:
-
-        def work(scope: Any, where: Sequence[Any]) -> tuple[int, set[tuple[str, bool]]]:
-            held = list(scope.conn.execute(select(job.c.id).where(*where, job.c.state == State.HELD.value)).scalars())
-            return len(held), intake.release(scope, held, app.registry)
-
-        which = job.c.state == State.HELD.value
-        _steer(app, ids, chosen, which, work, "released", dry_run=dry_run, yes=yes, as_json=as_json)
-
-
-Work = Callable[[Any, Sequence[Any]], tuple[int, set[tuple[str, bool]]]]
+    _steer("release", "released", **asked)
 
 
 def _steer(
-    app: "App", ids: Sequence[str], chosen: Mapping[str, Any], which: Any, work: Work, done: str, *, dry_run: bool,
-    yes: bool, as_json: bool,
+    word: str, done: str, *, ids: Sequence[str], dry_run: bool, yes: bool, as_json: bool, **chosen: Any
 ) -> None:
-    """Choose jobs, say which they are, ask if a person sits there, and do it slice by slice."""
+    """Choose jobs, say which they are, ask if a person sits there, and do it."""
     from dataclasses import replace
 
-    from worker import listing
-    from worker.scope import Scope
-    from worker.tables import job
+    from worker.steering import Move, counts, steer
 
     if not ids and not any(chosen.values()):
         raise click.UsageError("Say which jobs: by their ids, or by --kind, --state, --subject, --source or --since.")
-    wanted = make_filter(app, chosen)
-    if ids:
-        wanted = replace(wanted, ids=[desk.whole_id(app, job_id) for job_id in ids])
-    with app.database.read() as conn:
-        counts = listing.job_counts(conn, wanted, which)
-        found = listing.job_ids(conn, wanted, which)
-    if dry_run or (len(found) > 1 and not yes and on_terminal()):
-        _show_counts(counts, len(found), done, as_json=as_json, final=dry_run)
-    if dry_run:
-        return
-    if len(found) > 1 and not yes and on_terminal():
-        click.confirm(f"{len(found)} jobs will be {done}. Go on?", abort=True, err=True)
-    moved = 0
-    for start in range(0, len(found), SLICE):
-        part = found[start : start + SLICE]
-        number, rung = app.database.transact(
-            lambda conn, part=part: work(Scope(conn, app.clock(), app.settings), [job.c.id.in_(part)])  # type: ignore[misc]
-        )
-        moved += number
-        for kind, urgent in sorted(rung):
-            app.ring(kind, urgent)
+    move = Move(word)
+    with desk.opened() as app:
+        wanted = make_filter(app, chosen)
+        if ids:
+            wanted = replace(wanted, ids=[desk.whole_id(app, job_id) for job_id in ids])
+        if dry_run or (not yes and on_terminal()):
+            rows = counts(app, move, wanted)
+            total = sum(row["count"] for row in rows)
+            if dry_run or total > 1:
+                _show_counts(rows, total, done, as_json=as_json, final=dry_run)
+            if dry_run:
+                return
+            if total > 1:
+                click.confirm(f"{total} jobs will be {done}. Go on?", abort=True, err=True)
+        moved = steer(app, move, wanted, by=desk.user_name())
     if as_json:
         print_json({done: moved})
     else:

@@ -27,7 +27,7 @@ GRACE_SECONDS = 10.0
 @click.option("--threads", type=click.IntRange(1, 64), default=THREADS, show_default=True,
               help="Threads of each for directory jobs; one more serves urgent jobs alone.")  # fmt: skip
 @click.option("--mail-threads", type=click.IntRange(1, 64), default=MAIL_THREADS, show_default=True,
-              help="Threads of each for mails and what else reaches outside.")  # fmt: skip
+              help="Threads of each for mails, and as many again for webhooks.")  # fmt: skip
 @click.option("--queues", metavar="A,B", help="Serve these queues alone, such as mail. [default: all]")
 @click.option("--child", is_flag=True, hidden=True)
 def worker(processes: int, threads: int, mail_threads: int, queues: str | None, child: bool) -> None:
@@ -77,7 +77,7 @@ def up(threads: int) -> None:
 
     settings = desk.read_settings()
     _log(settings.log_level)
-    app = App(settings, pool_size=threads + MAIL_THREADS + HTTP_CONNECTIONS + 4)
+    app = App(settings, pool_size=threads + 2 * MAIL_THREADS + HTTP_CONNECTIONS + 4)
     try:
         with (
             _listening(settings.listen) as listening, stop_signals() as wait,

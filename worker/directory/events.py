@@ -66,3 +66,11 @@ class Action(StrEnum):
     LOGIN_FAILED = "login.failed"
     LOGOUT = "logout.done"
     APPLICATION_AUTHORISED = "application.authorised"
+
+    WEBHOOK_ADDED = "webhook.added"
+    WEBHOOK_CHANGED = "webhook.changed"
+    WEBHOOK_ROTATED = "webhook.rotated"
+    WEBHOOK_PAUSED = "webhook.paused"
+    WEBHOOK_RESUMED = "webhook.resumed"
+    WEBHOOK_REMOVED = "webhook.removed"
+    WEBHOOK_REPLAYED = "webhook.replayed"

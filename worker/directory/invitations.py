@@ -96,7 +96,7 @@ def again(scope: Scope, frozen: Mapping[str, Any], valid_for: timedelta) -> Invi
 
 def address(scope: Scope, found: Invitation) -> str:
     """Return the address of the page where this invitation is accepted."""
-    return scope.settings.invitation_url.replace("{token}", found.token)
+    return scope.settings.invitation_page.replace("{token}", found.token)
 
 
 def revoke_older(scope: Scope, keep: str) -> int:

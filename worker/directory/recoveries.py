@@ -48,15 +48,21 @@ class Shown:
     username: str
     purpose: str
     expires_at: datetime
+    name: str
+    email: str | None
+    locale: str | None
+    zone: str | None
 
 
 @dataclass(frozen=True)
 class Redeemed:
     """A link was spent.
 
-    `ended` counts what hung on the old password; `follow` is the job to submit in the same transaction: (kind, fields).
+    `id` is the link's; `ended` counts what hung on the old password; `follow` is the job to submit in the same
+    transaction: (kind, fields).
     """
 
+    id: str
     user: User
     ended: access.Counts
     follow: tuple[str, Mapping[str, Any]]
@@ -108,7 +114,7 @@ def rederive(scope: Scope, recovery_id: str) -> Recovery:
 
 def address(scope: Scope, found: Recovery) -> str:
     """Return the address of the page that spends this link."""
-    return scope.settings.recovery_url.replace("{token}", found.token)
+    return scope.settings.recovery_page.replace("{token}", found.token)
 
 
 def show(scope: Scope, recovery_id: str, *, shown_to: str) -> str:
@@ -220,8 +226,9 @@ def _in_force(scope: Scope) -> tuple[Any, ...]:
 
 def look(scope: Scope, token: str) -> Shown | None:
     """Return what a link is for, for the page that shows the form; spends nothing, however often it is opened."""
+    person = (users.c.name, users.c.email, users.c.locale, users.c.zone)
     statement = (
-        select(users.c.id, users.c.username, recovery.c.purpose, recovery.c.expires_at)
+        select(users.c.id, users.c.username, recovery.c.purpose, recovery.c.expires_at, *person)
         .join(users, users.c.id == recovery.c.user_id)
         .where(recovery.c.digest == tokens.digest(token), *_in_force(scope))
     )
@@ -257,4 +264,4 @@ def redeem(scope: Scope, token: str, password_hash: str) -> Redeemed:
     )  # fmt: skip
     trail.record(scope, Action.PASSWORD_CHANGED, user.id, user.username, actor=user.username)
     notice = {"user": user.ref, "changed_at": scope.now.isoformat(), "changed_by": user.name or user.username}
-    return Redeemed(user, ended, ("send_password_changed_email", notice))
+    return Redeemed(row.id, user, ended, ("send_password_changed_email", notice))

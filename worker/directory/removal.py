@@ -10,6 +10,7 @@ from worker.bulk import select_by, update_rows
 from worker.directory import access, graves
 from worker.directory.accounts import User
 from worker.directory.events import Action
+from worker.door_tables import webhook_delivery
 from worker.feed_tables import feed_action, feed_case, feed_message, feed_name, feed_person, feed_run
 from worker.jobs import Name, NameKind, UserRef, fold
 from worker.scope import Scope
@@ -81,6 +82,9 @@ def _leave_feeds(scope: Scope, user: User) -> list[Name]:
         delete(feed_person).where(feed_person.c.account == user.external_id)
         .returning(feed_person.c.source, feed_person.c.external_id)
     ).all()  # fmt: skip
+    # What came by webhook and could not be read may speak of anybody.
+    unread = (webhook_delivery.c.source.in_({row.source for row in known}), webhook_delivery.c.state == "refused")
+    conn.execute(update(webhook_delivery).where(*unread).values(body=None))
     kept: set[str] = set()
     for source, external_id in known:
         runs = select(feed_run.c.id).where(feed_run.c.source == source)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from worker import outbox
 from worker.bulk import insert_rows
 from worker.directory.events import Action
 from worker.ids import new_id
@@ -37,3 +38,4 @@ def record(
         "data": dict(data or {}),
     }
     insert_rows(scope.conn, event, [row])
+    outbox.announce(scope, [row])

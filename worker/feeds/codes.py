@@ -1,6 +1,23 @@
-"""The codes that a record of a feed can be refused or marked with, and what each of them asks people to do."""
+"""What a plan may do about a person, and the codes that a record can be refused or marked with, in words for people."""
 
 from collections.abc import Mapping
+
+#: What a plan may do about a person, in the order in which it is shown: one, several, and what that means.
+ACTIONS: Mapping[str, tuple[str, str, str]] = {
+    "leaver": ("leaver", "leavers", "lose their access, now or at their last day"),
+    "leave": ("on leave", "on leave", "begin a leave of absence: suspended, groups kept"),
+    "joiner": ("joiner", "joiners", "get an account"),
+    "rehire": ("rehire", "rehires", "come back"),
+    "return": ("return", "returns", "come back from a leave: opened again"),
+    "stays": ("stays", "stay", "were to leave, and do not"),
+    "mover": ("mover", "movers", "change in fields or groups"),
+    "reference": ("reference", "references", "get another manager"),
+    "absent": ("absent", "absent", "missing from the file, not yet often enough to be leavers"),
+    "noted": ("noted", "noted", "remembered; there is nothing to do now"),
+    "case": ("case", "cases", "wait for a person's decision: muster feed cases"),
+    "warning": ("warning", "warnings", "worth a look; carried out all the same"),
+    "refused": ("refused", "refused", "records that were not taken; nobody is changed by them"),
+}
 
 #: One sentence or two: what the code means and what to do. The text beside a code names the record and the column.
 CODES: Mapping[str, str] = {

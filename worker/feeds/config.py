@@ -149,6 +149,8 @@ def _sentence(error: Mapping[str, Any]) -> str:
         return _no_key(str(error["loc"][-1]), _model(error["loc"][:-1]))
     if kind == "missing":
         return "is missing" + _WHAT_FOR.get(error["loc"], "")
+    if error["loc"][0] == "webhook":
+        return _accepted(kind, facts, error)  # what was given may be a secret
     given = repr(error["input"])
     shown = given if len(given) <= LONGEST_SHOWN else f"{given[:LONGEST_SHOWN]}…"
     return f"{_accepted(kind, facts, error)} (given: {shown})"
@@ -206,7 +208,7 @@ def _model(loc: Sequence[str | int]) -> type[BaseModel]:
     for part in parts:
         annotation = model.model_fields[str(part)].annotation
         model = _parts_of(annotation)[0]
-        if annotation is not model:
+        if annotation not in (model, model | None):
             next(parts)  # the key of the table or the number in the list
     return model
 

@@ -2,11 +2,12 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 from worker.feeds.claims import ATTRIBUTE, FIELDS, KEYS
 
@@ -18,8 +19,8 @@ Transform = Literal["lower", "upper", "title", "digits", "no_spaces"]
 State = Literal["prehire", "active", "leave", "terminated", "retired", "deceased", "rescinded"]
 Key = Literal["external_id", "email", "username"]
 
-# What a record means does not hang on these: how a file is read, and what a plan or somebody's absence may do.
-NO_MEANING = frozenset({"name", "mode", "encoding", "delimiter", "complete", "brakes", "absent"})
+# What a record means does not hang on these: how an input comes and is read, and what a plan or somebody's absence may do.
+NO_MEANING = frozenset({"name", "mode", "encoding", "delimiter", "complete", "brakes", "absent", "webhook"})
 
 
 class Part(BaseModel):
@@ -141,6 +142,62 @@ class Brakes(Part):
     mails: Brake = Field(Brake(percent=25, floor=100), description="Mails to be sent")
 
 
+def _where_a_secret_is(value: str) -> str:
+    if not re.fullmatch(r"env:[A-Za-z_][A-Za-z0-9_]*|file:/.+", value):
+        raise ValueError(
+            "takes env:NAME (an environment variable) or file:/PATH (a file that holds it): a secret does not stand in this file"
+        )
+    return value
+
+
+Secret = Annotated[str, AfterValidator(_where_a_secret_is)]
+Profile = Literal["standard", "hmac", "bearer"]
+Encoding = Literal["hex", "base64", "base64url"]
+MessageType = Literal["onboard", "transfer", "offboard", "person.changed", "ignore"]
+
+
+class Webhook(Part):
+    """How an HR system that sends by itself proves who it is, and where in what it sends the messages stand."""
+
+    profile: Profile = Field(
+        "standard", description="`standard`: Standard Webhooks; `hmac`: a signature as the keys below say; `bearer`: a shared word"
+    )
+    secrets: tuple[Secret, ...] = Field(
+        (), description="Where the secrets are: `env:NAME` or `file:/PATH`. Any one of them will do, so that they can be changed"
+    )
+    key: Literal["text", "base64", "hex"] = Field("text", description="`hmac`: how the secret is written")
+    algorithm: Literal["sha256", "sha512"] = Field("sha256", description="`hmac`: the hash")
+    encoding: Encoding = Field("hex", description="`hmac`: how the signature is written")
+    header: str | None = Field(
+        None, description="`hmac`: the header of the signature; several may stand in it, parted by blanks. `bearer`: the "
+        "header of the word, else `Authorization`"
+    )
+    prefix: str = Field("", description="`hmac`, `bearer`: what stands before it, such as `sha256=`; others are passed over")
+    text: str = Field("{body}", description="`hmac`: what is signed, of `{id}`, `{timestamp}` and `{body}`")
+    id_header: str | None = Field(
+        None, description="`hmac`, `bearer`: the header that names the delivery; without it deliveries are told apart by their body"
+    )
+    timestamp_header: str | None = Field(
+        None, description="`hmac`: the header that says when it was sent: Unix time or ISO 8601"
+    )
+    tolerance: int = Field(300, ge=1, le=86_400, description="Seconds that the time of sending may be off")
+    items: str | None = Field(
+        None, description="Path to the list, where one delivery holds several, such as `employees`; a body that is a list is one"
+    )
+    person: str | None = Field(
+        None, description="Path, in each, to what is said of the person; `.`: all of it. If unset, each is a [message](#10-messages)"
+    )
+    type: str | None = Field(
+        None, description="Path, in each or else in the body, to the word for what happened; with `person`"
+    )
+    types: Mapping[str, MessageType] = Field(
+        default_factory=dict, description="Those words, and which message each stands for; another one is `person.changed`"
+    )
+    occurred_at: str | None = Field(
+        None, description="Path, in each or else in the body, to when it happened; with `person`"
+    )
+
+
 class Feed(Part):
     """One source of people."""
 
@@ -185,6 +242,7 @@ class Feed(Part):
     movers: Movers = Movers()
     complete: Complete = Complete()
     brakes: Brakes = Brakes()
+    webhook: Webhook | None = None
     # Fields of which other sources have the say: field -> the sources that come before this one.
     before_me: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
 

@@ -54,13 +54,17 @@ class Feeds:
     # ----------------------------------------------------------------------------------------------- planning
 
     def plan_file(
-        self, source: str, path: Path, *, by: str | None, delta: bool = False, advance: Advance = lambda _: None
+        self, source: str, path: Path, *, by: str | None, delta: bool = False, advance: Advance = lambda _: None,
+        began: Callable[[str], object] = lambda _: None,
     ) -> Run:
         """Plan a file of a source. Nothing is changed, no mail is sent.
 
-        `delta`: some records of a feed of full files, such as corrected ones; whoever is not in it is not missing.
+        `delta`: some records of a feed of full files, such as corrected ones; whoever is not in it is not missing. `began`
+        is told the run's id before the file is read.
         """
-        run = self._planner(source, "file", by, path.name, delta=delta, advance=advance).file(path)
+        planner = self._planner(source, "file", by, path.name, delta=delta, advance=advance)
+        began(planner.run_id)
+        run = planner.file(path)
         self._made = {run.id: run.hash}
         return run
 
@@ -168,12 +172,22 @@ class Feeds:
 
     def apply(self, run: Run, *, advance: Advance = lambda _: None) -> Run:
         """Decide for a plan, and turn it into jobs. Raises NotApplied, and then nothing has happened."""
-        feed = self.feed(run.source)
+        return self.carry(self.decide(run), advance=advance)
+
+    def decide(self, run: Run) -> Run:
+        """Decide for a plan: from here on all of it becomes jobs, by `carry` or by the next worker that comes by.
+
+        Raises NotApplied, and then nothing has happened.
+        """
+        self.feed(run.source)
         if self._made.pop(run.id, None) != run.hash:  # made by another process, or a while ago
             with self.database.read() as conn:
                 apply.verify(conn, run)
-        run = self.database.transact(lambda conn: apply.decide(conn, run, self.clock()))
-        return self._carry(run, feed, advance)
+        return self.database.transact(lambda conn: apply.decide(conn, run, self.clock()))
+
+    def carry(self, run: Run, *, advance: Advance = lambda _: None) -> Run:
+        """Turn a plan that was decided into jobs; of any other one nothing."""
+        return self._carry(run, self.feed(run.source), advance)
 
     def _carry(self, run: Run, feed: Feed, advance: Advance = lambda _: None) -> Run:
         return apply.carry(self.database, self.registry, self.settings, self.clock, self.ring, run, feed, advance)

@@ -1,4 +1,4 @@
-"""The thread that looks after the feeds: goes on with interrupted plans, plans messages and due dates."""
+"""The thread that looks after the feeds: goes on with interrupted plans, takes deliveries, plans messages and due dates."""
 
 import logging
 import random
@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from worker.database import Busy, Unreachable
 from worker.feed_tables import feed_run
-from worker.feeds import apply, inbox, persons, runs, upkeep
+from worker.feeds import apply, deliveries, inbox, persons, runs, upkeep
 from worker.feeds.desk import Feeds
 from worker.feeds.runs import Run
 from worker.scope import Scope
@@ -42,10 +42,11 @@ class Feeder:
         self._standing: set[tuple[str, int]] = set()
         self._tidied = feeds.clock() - TIDY_EVERY
         self._scanned: dict[str, datetime] = {}
+        self._looked_again = False
 
     def pass_once(self) -> None:
         """Do what there is to do. A database that is busy or away is met again in the next round."""
-        for step in (self.settle, self.take_messages, self.scan, self.tidy):
+        for step in (self.settle, self.take_deliveries, self.take_messages, self.scan, self.tidy):
             try:
                 step()
             except (Busy, Unreachable) as problem:
@@ -58,6 +59,23 @@ class Feeder:
         if time.monotonic() - self._settled >= SETTLE_SECONDS:
             self._standing = self.feeds.catch_up(standing=self._standing)
             self._settled = time.monotonic()
+
+    def take_deliveries(self) -> None:
+        """Cut what came by webhooks into messages. What was refused is tried once more by every new process."""
+        feeds = self.feeds
+        hooks = {name: feed for name, feed in feeds.feeds.items() if feed.webhook is not None}
+        if not hooks:
+            return
+        if not self._looked_again:
+            feeds.database.transact(lambda conn: deliveries.look_again(self._scope(conn), hooks))
+            self._looked_again = True
+        with feeds.database.read() as conn:
+            waiting = deliveries.waiting(conn, hooks)
+        while waiting and feeds.database.transact(lambda conn: deliveries.take(self._scope(conn), hooks)) == deliveries.TAKEN_AT_ONCE:
+            """There may be more."""
+
+    def _scope(self, conn: Connection) -> Scope:
+        return Scope(conn, self.feeds.clock(), self.feeds.settings)
 
     def take_messages(self) -> None:
         """Plan and apply the messages that no plan knows yet."""
@@ -103,7 +121,7 @@ class Feeder:
         self._tidied = now
 
         def work(conn: Connection) -> int:
-            scope = Scope(conn, now, self.feeds.settings)
+            scope = self._scope(conn)
             upkeep.expire(scope)
             return upkeep.prune(scope)
 

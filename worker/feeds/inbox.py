@@ -76,10 +76,10 @@ def message_text(value: Any) -> str:
 MessageText = Annotated[SecretStr, BeforeValidator(message_text)]
 
 
-def own_id(text: str) -> str | None:
-    """Return the id that a message gives itself: its field `id`, when that is text."""
-    found = _read(text)
-    given = found.get("id") if isinstance(found, dict) else None
+def own_id(message: str | Mapping[str, Any]) -> str | None:
+    """Return the id that a message, or its text, gives itself: its field `id`, when that is text."""
+    found = _read(message) if isinstance(message, str) else message
+    given = found.get("id") if isinstance(found, Mapping) else None
     return given if isinstance(given, str) and given.strip() else None
 
 

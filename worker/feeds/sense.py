@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from worker.directory.attributes import RESERVED
 from worker.directory.fields import Path, UserType, Zone
-from worker.feeds import usernames
+from worker.feeds import signatures, usernames
 from worker.feeds.claims import ATTRIBUTE, DATES, FIELDS, KEYS
 from worker.feeds.declaration import Absent, Feed, Leavers, Take, is_field
 from worker.feeds.values import words
@@ -74,6 +74,8 @@ def mistakes(feed: Feed, mapped: Collection[str]) -> Iterator[Problem]:
     yield from _groups(feed, mapped)
     for name, ladder in (("leavers", feed.leavers), ("absent", feed.absent)):
         yield from _ladder(name, ladder)
+    if feed.webhook is not None:
+        yield from (Problem(("webhook", *key), text) for key, text in signatures.mistakes(feed.webhook))
 
 
 def _free_attributes(feed: Feed) -> Iterator[str]:

@@ -1,11 +1,11 @@
-"""What grows old: plans, messages and reserved names that nobody needs any more."""
+"""What grows old: plans, messages, deliveries and reserved names that nobody needs any more."""
 
 from datetime import timedelta
 
 from sqlalchemy import delete, select, update
 
 from worker.feed_tables import feed_action, feed_message, feed_run
-from worker.feeds import runs, usernames
+from worker.feeds import deliveries, runs, usernames
 from worker.scope import Scope
 
 # A plan that is still being made after this long was left by a process that was killed.
@@ -19,7 +19,7 @@ ENDED = (runs.APPLIED, runs.REFUSED, runs.DROPPED)
 
 
 def expire(scope: Scope) -> int:
-    """Put plans aside that are too old to be applied, or that nobody goes on making; returns how many."""
+    """Put plans aside that are too old, or that nobody goes on making; returns how many. Bodies of old deliveries go, too."""
     old = (feed_run.c.state.in_(OPEN) & (feed_run.c.created_at < scope.now - runs.PLAN_LIFE)) | (
         (feed_run.c.state == runs.PLANNING) & (feed_run.c.created_at < scope.now - ABANDONED)
     )
@@ -31,11 +31,12 @@ def expire(scope: Scope) -> int:
     scope.conn.execute(update(feed_message).where(*which).values(run=None))
     # Names that plans reserved and nobody got; an open plan is younger than this.
     usernames.free(scope, scope.now - runs.PLAN_LIFE - ABANDONED)
+    deliveries.forget(scope)
     return int(gone)
 
 
 def prune(scope: Scope) -> int:
-    """Delete some lines of runs, and messages, that ended longer ago than the retention; returns how many rows."""
+    """Delete some lines of runs, messages and deliveries that ended longer ago than the retention; returns how many rows."""
     before = scope.now - timedelta(days=scope.settings.retention_days)
     ended = select(feed_run.c.id).where(feed_run.c.state.in_(ENDED), feed_run.c.created_at < before)
     some = (
@@ -54,6 +55,7 @@ def prune(scope: Scope) -> int:
         old = select(feed_message.c.id).where(feed_message.c.state != "new", feed_message.c.received_at < before)
         oldest = old.order_by(feed_message.c.id).limit(PRUNED_AT_ONCE)
         gone += int(scope.conn.execute(delete(feed_message).where(feed_message.c.id.in_(oldest))).rowcount)
+        gone += deliveries.prune(scope)
     return gone
 
 

@@ -90,15 +90,24 @@ def after_failure(
         return _after_policy(state, failure, now, recipient)
     if isinstance(failure, RelayMisconfigured):
         return _opened(state, "config", failure.text, now, CONFIG_PAUSE)
-    if state.state == "open":
-        return state  # several workers ran into the same outage: that is one failure, not several
     # A line lost after the final dot counts here too: a relay that loses every mail must not get the next one at once.
-    pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(state.failures, 10))
-    spread = 0.75 + 0.5 * (random.random() if jitter is None else jitter)
     reason = failure.text
     if isinstance(failure, OutcomeUnknown):
         reason = f"{failure.text} Muster pauses before the next mail."
-    return _opened(state, "relay", reason, now, max(FIRST_PAUSE, min(LONGEST_PAUSE, pause * spread)))
+    return after_outage(state, reason, now, jitter=jitter)
+
+
+def after_outage(
+    state: BreakerState, reason: str, now: datetime, *, pause: timedelta | None = None, jitter: float | None = None,
+) -> BreakerState:
+    """Return the state after the other side was away. `pause`: how long it asked to be left alone, if it did."""
+    if state.state == "open":
+        return state  # several workers ran into the same outage: that is one failure, not several
+    if pause is None:
+        drawn = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(state.failures, 10))
+        spread = 0.75 + 0.5 * (random.random() if jitter is None else jitter)
+        pause = max(FIRST_PAUSE, min(LONGEST_PAUSE, drawn * spread))
+    return _opened(state, "relay", reason, now, pause)
 
 
 def _after_policy(state: BreakerState, failure: PolicyRefused, now: datetime, recipient: str) -> BreakerState:

@@ -1,28 +1,23 @@
 """The mail room: templates, the way to the relay, and what all workers know about the relay's health."""
 
-import dataclasses
 import hashlib
 import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from email.utils import parseaddr
 from pathlib import Path
-from typing import Any
-
-from sqlalchemy import Connection, select
 
 from worker.address import InvalidAddress, parse_address
-from worker.bulk import insert_rows
 from worker.database import Database
 from worker.errand import Deferred, Refused, Unavailable, Unknown
 from worker.mail import breaker, failures
-from worker.mail.breaker import CLOSED, BreakerState
+from worker.mail.breaker import BreakerState
+from worker.mail.health import SharedBreaker
 from worker.mail.letter import Letter
 from worker.mail.mime import UnsafeMessage, build_message, message_id_for
 from worker.mail.render import TemplateProblem, Templates, packaged_folder
 from worker.mail.transport import Transport, transport_from_url
 from worker.settings import Settings
-from worker.tables import relay
 
 # A full mailbox is emptied by a person, not within minutes.
 MAILBOX_FULL_WAIT = timedelta(hours=4)
@@ -40,6 +35,7 @@ class MailRoom:
         self.settings = database.settings
         self.sender = parseaddr(self.settings.mail_from)
         self.templates = templates(self.settings)
+        self._breaker = SharedBreaker(database, _row_of(self.settings), clock)
         self._mine = threading.local()
         self._open: list[Transport] = []
 
@@ -62,7 +58,7 @@ class MailRoom:
             )
         except failures.DeliveryFailure as failure:
             raise self._told(failure, recipient) from failure
-        self._learn(breaker.after_success)
+        self._breaker.learn(breaker.after_success)
         return reply.text
 
     def close(self) -> None:
@@ -99,44 +95,17 @@ class MailRoom:
             self._open.append(mine)
         return mine
 
-    @property
-    def _name(self) -> str:
-        """The relay's row, without the password that its URL may hold."""
-        return "relay-" + hashlib.sha256(str(self.settings.mail_destination).encode()).hexdigest()[:16]
-
     def _decide(self, now: datetime) -> str:
-        with self.database.read() as conn:
-            if self._read(conn) == CLOSED:
-                return "send"
-
-        def work(conn: Connection) -> tuple[str, BreakerState]:
-            verdict, state = breaker.decide(self._read(conn, lock=True), now)
-            self._store(conn, state)
-            return verdict, state
-
-        verdict, state = self.database.transact(work)
+        verdict, state = self._breaker.decide(now)
         if verdict == "wait":
             raise Unavailable("relay_unavailable", state.reason, state.open_until or now + breaker.LONGEST_PAUSE)
         return verdict
-
-    def _learn(self, lesson: Callable[[BreakerState], BreakerState]) -> BreakerState:
-        with self.database.read() as conn:
-            known = self._read(conn)
-        if lesson(known) == known:
-            return known
-
-        def work(conn: Connection) -> BreakerState:
-            state = lesson(self._read(conn, lock=True))
-            self._store(conn, state)
-            return state
-
-        return self.database.transact(work)
 
     def _told(self, failure: failures.DeliveryFailure, recipient: str) -> Exception:
         """Tell the breaker, and say what the failure means for this job."""
         now = self.clock()
         stand_in = hashlib.sha256(recipient.encode()).hexdigest()[:16]
-        state = self._learn(lambda known: breaker.after_failure(known, failure, now, stand_in))
+        state = self._breaker.learn(lambda known: breaker.after_failure(known, failure, now, stand_in))
         if isinstance(failure, failures.OutcomeUnknown):
             return Unknown("outcome_unknown", failure.text)
         if isinstance(failure, failures.MessageRefused):
@@ -147,20 +116,14 @@ class MailRoom:
             return Unavailable("mail_policy", failure.text, state.open_until or now + POLICY_WAIT)
         return Unavailable("relay_unavailable", failure.text, state.open_until or now + breaker.FIRST_PAUSE)
 
-    def _read(self, conn: Connection, *, lock: bool = False) -> BreakerState:
-        statement = select(relay.c.state).where(relay.c.name == self._name)
-        found = conn.execute(statement.with_for_update() if lock else statement).scalar_one_or_none()
-        return CLOSED if found is None else _from_json(found)
-
-    def _store(self, conn: Connection, state: BreakerState) -> None:
-        row = {"name": self._name, "state": _to_json(state), "changed_at": self.clock()}
-        if not conn.execute(relay.update().where(relay.c.name == self._name).values(row)).rowcount:
-            insert_rows(conn, relay, [row], conflict="skip")
-
     def health(self) -> BreakerState:
         """What all workers know about the relay."""
-        with self.database.read() as conn:
-            return self._read(conn)
+        return self._breaker.health()
+
+
+def _row_of(settings: Settings) -> str:
+    """The name of the relay's row, without the password that its URL may hold."""
+    return "relay-" + hashlib.sha256(str(settings.mail_destination).encode()).hexdigest()[:16]
 
 
 def templates(settings: Settings) -> Templates:
@@ -170,17 +133,3 @@ def templates(settings: Settings) -> Templates:
         folders, organisation=settings.organisation, support=settings.support_contact,
         sender_name=parseaddr(settings.mail_from)[0],
     )
-
-
-def _to_json(state: BreakerState) -> dict[str, Any]:
-    values = dataclasses.asdict(state)
-    for name in ("opened_at", "open_until"):
-        values[name] = values[name].isoformat() if values[name] else None
-    return values
-
-
-def _from_json(values: dict[str, Any]) -> BreakerState:
-    moments = {
-        name: datetime.fromisoformat(values[name]) if values[name] else None for name in ("opened_at", "open_until")
-    }
-    return BreakerState(**{**values, **moments, "policy_recipients": tuple(values["policy_recipients"])})

@@ -17,9 +17,9 @@ URGENT_THREADS = 1
 
 
 class Pools:
-    """Up to three dramatiq Workers on one broker, each with queues of its own.
+    """Dramatiq Workers on one broker: urgent jobs, directory jobs, and one for each queue that reaches outside.
 
-    `queues`: serve these alone (and the urgent queue, which every process serves); None for all.
+    `edge_threads`: of each edge queue, so that slow webhooks do not keep mails from going out. `queues`: serve these alone (and the urgent queue, which every process serves); None for all.
     Raises ValueError for a queue that no kind has.
     """
 
@@ -37,7 +37,8 @@ class Pools:
         if unknown := sorted(wanted - declared):
             raise ValueError(f"no job uses the queue {unknown[0]!r}; there are {', '.join(sorted(declared))}")
         edges = wanted.intersection(edge_queues) - {URGENT}
-        plan = [({URGENT}, URGENT_THREADS), (wanted - edges - {URGENT}, threads), (edges, edge_threads)]
+        plan = [({URGENT}, URGENT_THREADS), (wanted - edges - {URGENT}, threads)]
+        plan += [({edge}, edge_threads) for edge in sorted(edges)]
         self.broker = broker
         self.workers: list[Worker] = []
         for served, count in plan:

@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from worker.database import Busy, Unreachable
+from worker.redact import storable
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -79,7 +80,8 @@ def install(web: FastAPI) -> None:
 def from_validation(errors: Sequence[Any]) -> Problem:
     """The answer to input of the wrong shape: each field by its path, without repeating what was in it."""
     found = [
-        {"field": ".".join(str(part) for part in error["loc"]), "problem": str(error["msg"]).removeprefix("Value error, ")}
+        {"field": storable(".".join(str(part) for part in error["loc"])),
+         "problem": storable(str(error["msg"])).removeprefix("Value error, ")}
         for error in errors[:20]
     ]
     # What cannot be read at all is a bad request (RFC 9110, 15.5.1); what can be read and is wrong, unprocessable.

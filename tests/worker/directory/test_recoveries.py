@@ -154,7 +154,7 @@ def test_a_link_is_shown_once_and_rests_nowhere(office: Office) -> None:
     with office.scope() as scope:
         assert recoveries.rederive(scope, found.id) == found
         shown = recoveries.show(scope, found.id, shown_to="dana")
-    assert shown == f"http://localhost:8000/recover/{found.token}"
+    assert shown == f"http://127.0.0.1:8000/recover/{found.token}"
     with pytest.raises(Reject), office.scope() as scope:
         recoveries.show(scope, found.id, shown_to="mallory")
     event = office.events("ann")[-1]

@@ -56,7 +56,7 @@ def test_several_workers_on_one_broker_start_without_complaint(caplog: pytest.Lo
     broker = open_broker(None, kinds=KINDS, doorway=Desk())
     pools = Pools(broker, threads=2, edge_queues=EDGES, edge_threads=1)
     pools.start()
-    assert [len(worker.workers) for worker in pools.workers] == [1, 2, 1]
+    assert [len(worker.workers) for worker in pools.workers] == [1, 2, 1, 1]
     assert pools.stop(10)
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert not [thread for thread in threading.enumerate() if "Consumer" in type(thread).__name__]

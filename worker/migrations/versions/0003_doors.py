@@ -13,7 +13,10 @@ JSON = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
 
 
 def upgrade() -> None:
-    """Make the tables of the doors; nothing that was there changes."""
+    """Make the tables of the doors; of what was there, two more questions are answered without reading all of it."""
+    op.create_index("ix_attempt_at", "attempt", ["at"], if_not_exists=True)
+    held = sa.text("state = 'held'")
+    op.create_index("ix_job_held", "job", ["kind"], if_not_exists=True, postgresql_where=held, sqlite_where=held)
     op.create_table(
         "api_token",
         sa.Column("id", UUID, nullable=False),
@@ -65,7 +68,8 @@ def upgrade() -> None:
         sa.Column("id", UUID, nullable=False),
         sa.Column("source", sa.String(64), nullable=False, comment="the feed it is for"),
         sa.Column("key", sa.String(255), nullable=False, comment="the sender's id of it, else the digest of its body"),
-        sa.Column("body", sa.LargeBinary(), comment="as it came; empty once it was taken and a while has passed"),
+        sa.Column("digest", sa.String(64), nullable=False, comment="HMAC of the body: whether the same came again"),
+        sa.Column("body", sa.LargeBinary(), comment="as it came; empty once its messages are stored, or it was refused a while ago"),
         sa.Column("received_at", MOMENT, nullable=False),
         sa.Column("state", sa.String(8), nullable=False, comment="new, taken or refused"),
         sa.Column("messages", sa.Integer(), comment="how many statements about people it held"),

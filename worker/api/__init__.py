@@ -1,0 +1,1 @@
+"""The HTTP API: jobs, people, feeds, health and figures, for other systems."""

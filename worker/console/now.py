@@ -1,0 +1,17 @@
+"""What goes on at this moment."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from worker.console.render import page
+from worker.console.session import Visitor, seen_by
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/console")
+def show(request: Request, visitor: Annotated[Visitor, seen_by()]) -> Response:
+    """The page."""
+    return page(request, visitor, "now.html")
