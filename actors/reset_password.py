@@ -15,6 +15,9 @@ class ResetPassword(Payload):
     )
     end_sessions: bool = Field(True, description="Also end the sessions and refresh tokens got with the old password")
     notify: bool = Field(True, description="Tell the user by mail")
+    also_inactive: bool = Field(
+        False, description="Also for an account that is not active; the password opens nothing before the account is"
+    )
 
     examples: ClassVar[Sequence[Mapping[str, Any]]] = (
         {
@@ -31,7 +34,9 @@ class ResetPassword(Payload):
 @job()
 def reset_password(ctx: Context, ask: ResetPassword) -> Mapping[str, Any]:
     """Store the hash; open links that set a password die, and so does what hung on the old one."""
-    user = recoveries.able(users.get(ctx, ask.user))
+    user = users.get(ctx, ask.user)
+    if user.is_active or user.locked or not ask.also_inactive:
+        recoveries.able(user)
     try:
         ended = credentials.set_password(ctx, user, ask.password_hash.get_secret_value(), end_sessions=ask.end_sessions)
     except credentials.BadHash as problem:

@@ -125,9 +125,9 @@ class Browser:
         ))
 
     def complaints(self) -> list[str]:
-        """What the browser wrote into its console since the last look: scripts and styles that the policy stopped."""
+        """What the browser warned of since the last look: scripts and styles that the policy stopped, what was not found."""
         entries: list[dict[str, Any]] = self.driver.get_log("browser")  # type: ignore[no-untyped-call]
-        return [str(entry["message"]) for entry in entries]
+        return [str(entry["message"]) for entry in entries if entry["level"] in ("WARNING", "SEVERE")]
 
 
 @contextmanager

@@ -142,7 +142,7 @@ class Receiver:
                 except OSError:
                     return
 
-            def log_message(self, format: str, *args: Any) -> None:
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (the base class calls it so)
                 """Say nothing on the terminal."""
 
         return Handler

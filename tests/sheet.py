@@ -81,11 +81,15 @@ class Sheet:
         """Where the content's links lead."""
         return [one.get("href") or "" for one in next(self.root.iter("main")).iter("a")]
 
+    def forms(self) -> list[Form]:
+        """The forms of the content."""
+        return [Form(one, self.path) for one in next(self.root.iter("main")).iter("form")]
+
     def form(self, action: str) -> Form:
-        """The form of the content that leads to an address that begins so."""
-        for one in next(self.root.iter("main")).iter("form"):
-            if (one.get("action") or "").startswith(action):
-                return Form(one, self.path)
+        """The first form of the content that leads to an address that begins so."""
+        for one in self.forms():
+            if one.action.startswith(action):
+                return one
         message = f"there is no form to {action}: {self.text}"
         raise AssertionError(message)
 

@@ -22,22 +22,22 @@ GRACE_SECONDS = 20.0
 class Upstairs:
     """`muster up` on a folder of its own: database, mails, declarations; it ends with the block."""
 
-    def __init__(self, folder: Path, *, config: str = "", relay: bool = False, **settings: str) -> None:
-        """`config`: the text of muster.toml; `relay`: mails go to a relay that this test catches (see `mails`)."""
+    def __init__(self, folder: Path, *, config: str = "", relay: Catcher | None = None, **settings: str) -> None:
+        """`config`: the text of muster.toml; `relay`: where mails go; without one, into a folder."""
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         if config:
             (folder / "muster.toml").write_text(config, encoding="utf-8")
-        self.catcher = Catcher(0) if relay else None
+        self.relay = relay
         self.url = ""
         self.settings = {"listen": "127.0.0.1:0", "actors": "actors", **settings}
         self.database_url = f"sqlite:///{folder / 'muster.sqlite'}"
         self.log = folder / "up.log"
 
     def __enter__(self) -> Self:
-        if self.catcher is not None:
-            self.catcher.__enter__()
-            self.settings["smtp_url"] = f"smtp://127.0.0.1:{self.catcher.port}"
+        if self.relay is not None:
+            self.relay.__enter__()
+            self.settings["smtp_url"] = self.relay.url
         variables = environment(self.database_url, **self.settings)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -63,8 +63,8 @@ class Upstairs:
             self.process.wait()
             raise
         finally:
-            if self.catcher is not None:
-                self.catcher.__exit__(None, None, None)
+            if self.relay is not None:
+                self.relay.__exit__(None, None, None)
 
     def _answers(self) -> bool:
         assert self.process.poll() is None, self.log.read_text()

@@ -61,7 +61,7 @@ def examine() -> list[Finding]:
             schema = _look(_schema, app)
             findings += schema
             if schema[0].state == "ok":
-                for check in (_same_key, _workers, _oldest, _feeds):
+                for check in (_same_key, _workers, _oldest, _feeds, _webhooks):
                     findings += _look(check, app)
             findings += _look(_clock, app)
         findings += _look(_queue, app)
@@ -194,6 +194,23 @@ def _feeds(app: "App") -> Iterator[Finding]:
         yield Finding("feeds", "warn", f"{cases} people wait for a decision: muster feed cases")
     if not held and not cases:
         yield Finding("feeds", "ok", f"declared: {', '.join(names)}; no plan is held, nobody waits for a decision")
+
+
+def _webhooks(app: "App") -> Iterator[Finding]:
+    from worker.webhooks import endpoints
+
+    with app.database.read() as conn:
+        rows = endpoints.listed(conn)
+    for row in rows:
+        if row["state"] == endpoints.PAUSED:
+            yield Finding("webhooks", "warn", f"{row['name']} is paused since {row['paused_at']:%Y-%m-%d %H:%M} UTC by "
+                          f"{row['paused_by']}, {row['waiting']} deliveries wait: {row['paused_why']} "
+                          f"`muster webhook resume {row['name']}` lets go what is not older than three days.")  # fmt: skip
+        elif row["failing_since"] is not None:
+            yield Finding("webhooks", "warn", f"{row['name']} fails since {row['failing_since']:%Y-%m-%d %H:%M} UTC, "
+                          f"{row['waiting']} deliveries wait: {row['failure'] or 'it did not take a delivery'}")  # fmt: skip
+    if rows and not any(row["state"] == endpoints.PAUSED or row["failing_since"] for row in rows):
+        yield Finding("webhooks", "ok", f"all {len(rows)} endpoints take what they are told")
 
 
 def _clock(app: "App") -> Iterator[Finding]:

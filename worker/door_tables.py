@@ -1,6 +1,6 @@
 """The tables of the front doors: who may come in, whom we tell what happened, and what came in by webhook."""
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, String, Table, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, LargeBinary, String, Table, Text, UniqueConstraint
 
 from worker.tables import Id, Json, Moment, metadata
 
@@ -86,9 +86,13 @@ webhook_refusal = Table(
 scim_link = Table(
     "scim_link",
     metadata,
-    Column("client", String(255), primary_key=True, comment="the source of the token: token/NAME"),
-    Column("type", String(8), primary_key=True, comment="user or group"),
-    Column("account", Id, primary_key=True),
+    Column("id", Id, primary_key=True),
+    Column("client", String(255), nullable=False, comment="the source of the token: token/NAME"),
+    Column("user_id", Id, ForeignKey("users.id", ondelete="CASCADE"), index=True),
+    Column("group_id", Id, ForeignKey("groups.id", ondelete="CASCADE"), index=True),
     Column("external_id", String(255), nullable=False, comment="what that client calls it (RFC 7643, 3.1)"),
-    Index("ix_scim_link_external_id", "client", "type", "external_id"),
+    # Two, since no two NULLs are equal: it is about a user or a group, and the other column is empty.
+    UniqueConstraint("client", "user_id", name="uq_scim_link_of_user"),
+    UniqueConstraint("client", "group_id", name="uq_scim_link_of_group"),
+    Index("ix_scim_link_external_id", "client", "external_id"),
 )

@@ -32,7 +32,10 @@ def build(app: "App") -> FastAPI:
     """Return the application with every door: the API, SCIM, webhooks, pages for people, and the console."""
     from importlib.metadata import version
 
+    from worker.api import batch, directory, docs, endpoints, feed_runs, feeds, health, hooks, jobs, metrics, openapi
     from worker.console import routes
+    from worker.scim import routes as scim
+    from worker.selfservice.routes import router as pages_for_people
 
     web = FastAPI(
         title="Muster", version=version("muster-worker"), docs_url=None, redoc_url=None, openapi_url=None,
@@ -45,7 +48,15 @@ def build(app: "App") -> FastAPI:
     web.add_middleware(Body)
     web.add_middleware(Answers, settings=app.settings, tally=web.state.tally)  # the last one is around all others
     problems.install(web)
+    for api in (batch, jobs, directory, endpoints, feeds, feed_runs, hooks):
+        web.include_router(api.router)
+    web.include_router(health.router(app))
+    web.include_router(metrics.router(app, web.state.tally.registry))
+    web.include_router(docs.router)
+    openapi.install(web, app.settings)
     routes.install(web)
+    web.include_router(pages_for_people)
+    web.include_router(scim.router(app))
     return web
 
 

@@ -366,7 +366,7 @@ def field_errors(error: ValidationError, fields: Mapping[str, Any]) -> list[dict
     """Return the wrong fields, each by its path (empty: the whole), and what is wrong, without what was in them."""
     given = list(leaves(fields))
     return [
-        {"field": redact(".".join(str(part) for part in problem["loc"]), given),
+        {"field": redact(".".join(str(part) for part in problem["loc"])),
          "problem": redact(problem["msg"].removeprefix("Value error, "), given)}
         for problem in error.errors(include_url=False, include_input=False, include_context=False)[:10]
     ]  # fmt: skip

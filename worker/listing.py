@@ -52,7 +52,7 @@ _SHOWN = (
 class JobFilter:
     """Which jobs. Empty means all; `subjects` are lines (see `subjects_named`); `source` may end in `*`.
 
-    `since` and `until` are about the acceptance: from the first on, before the second.
+    `since` and `until` are about the acceptance: from the first on, before the second; `ended_since` about the end.
     """
 
     kinds: Collection[str] = ()
@@ -63,6 +63,8 @@ class JobFilter:
     ids: Collection[str] | None = None
     key: str | None = None
     until: datetime | None = None
+    reasons: Collection[str] = ()
+    ended_since: datetime | None = None
 
     def conditions(self, conn: Connection) -> list[ColumnElement[bool]]:
         """The conditions on the table `job`."""
@@ -83,6 +85,10 @@ class JobFilter:
             found.append(job.c.created_at < self.until)
         if self.key is not None:
             found.append(job.c.key == self.key)
+        if self.reasons:
+            found.append(job.c.reason.in_(sorted(self.reasons)))
+        if self.ended_since is not None:
+            found.append(job.c.finished_at >= self.ended_since)
         if self.ids is not None:
             found.append(among(conn, job.c.id, sorted(self.ids)))
         return found

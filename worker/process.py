@@ -41,9 +41,10 @@ FAREWELL_SECONDS = 1.5
 class Doorway:
     """What this process does when something arrives on the queue. Called from the pools' threads."""
 
-    def __init__(self, app: App) -> None:
-        """The app gives the runners; they are shared by all threads."""
+    def __init__(self, app: App, messages_came: Callable[[], object] = lambda: None) -> None:
+        """The app gives the runners; they are shared by all threads. `messages_came` wakes the feeder."""
         self.app = app
+        self.messages_came = messages_came
         self.runner = app.runner()
         self.edge = app.edge()
 
@@ -59,6 +60,8 @@ class Doorway:
             self.edge.run(kind, urgent=False)
         else:
             self.runner.run(kind, urgent=queue == URGENT)
+        if kind == MESSAGES:
+            self.messages_came()
 
     def ingress(self, kind: str, queue: str, kwargs: Mapping[str, object], message_id: str) -> None:
         """Write a foreign job to the ledger. Its source lies in a namespace of its own, whatever it says of itself."""
@@ -96,6 +99,9 @@ class Doorway:
             record_refusal(scope, refused(request, "unreadable", problem=reason), evidence)
 
 
+#: Rung for messages of HR systems, also by webhooks, which store them themselves.
+MESSAGES = "receive_hr_message"
+
 #: What a foreign message may hold; docs/enqueue.md shows it.
 FIELDS: Mapping[str, type] = {
     "payload": dict, "key": str, "source": str, "run_at": str, "urgent": bool, "priority": int, "version": int,
@@ -129,7 +135,8 @@ class Staff:
     ) -> None:
         """`queues`: serve these alone; None for all. Urgent jobs are served by every process."""
         self.app = app
-        self._doorway = Doorway(app)
+        self._feeder = _FeederThread(app) if app.settings.feeds else None
+        self._doorway = Doorway(app, self._feeder.wake) if self._feeder is not None else Doorway(app)
         homes = {kind.name: kind.policy.queue for kind in app.registry}
         self._broker = open_broker(app.settings.broker_url, kinds=homes, doorway=self._doorway)
         app.bell = self._broker
@@ -139,7 +146,6 @@ class Staff:
         )
         self.keeper = app.keeper(self._doorway.in_hand)
         self._rounds = _Rounds(app, self.keeper)
-        self._feeder = _FeederThread(app) if app.settings.feeds else None
 
     def __enter__(self) -> Self:
         self.start()
@@ -192,6 +198,8 @@ class _FeederThread(threading.Thread):
         self._feeder = Feeder(feeds)
         self._watcher = Watcher(feeds, folder) if folder is not None else None
         self._ended = threading.Event()
+        self._woken = threading.Event()
+        self._rested = True
 
     def run(self) -> None:
         from worker.feeds.feeder import look_after
@@ -199,10 +207,25 @@ class _FeederThread(threading.Thread):
         if self._watcher is not None:
             files = (self._watcher.pass_once, self._ended.wait)
             threading.Thread(target=look_after, args=files, name="watcher", daemon=True).start()
-        look_after(self._feeder.pass_once, self._ended.wait)
+        look_after(self._feeder.pass_once, self._rest)
+
+    def _rest(self, seconds: float) -> bool:
+        """Wait, less when messages came; but not twice running: what comes thick and fast is planned together."""
+        if self._rested:
+            self._rested = not self._woken.wait(seconds)
+        else:
+            self._ended.wait(seconds)
+            self._rested = True
+        self._woken.clear()
+        return self._ended.is_set()
+
+    def wake(self) -> None:
+        """Say that there are messages."""
+        self._woken.set()
 
     def end(self) -> None:
         self._ended.set()
+        self._woken.set()
 
 
 class _Rounds(threading.Thread):

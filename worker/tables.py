@@ -87,6 +87,7 @@ Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresq
 
 UNFINISHED = "finished_at IS NULL"
 IN_LINE = "state IN ('queued', 'waiting') AND seq IS NOT NULL"
+WANTING = "state IN ('held', 'unknown', 'failed', 'rejected', 'cancelled')"
 
 # ---------------------------------------------------------------------------------------------- the ledger
 

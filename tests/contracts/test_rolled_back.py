@@ -10,10 +10,13 @@ from trial import Crash
 
 from worker.edge import HANDOVER_LEASE, LEASE, UNKNOWN_REST
 
-EDGES = [kind.name for kind in KINDS if kind.shape == "edge"]
+EDGES = [kind.name for kind in KINDS if kind.shape == "edge" and kind.policy.unknown != "again"]
+# Whoever gets these twice knows it: they know no handing over.
+AGAIN = [kind.name for kind in KINDS if kind.shape == "edge" and kind.policy.unknown == "again"]
 # The writing transactions of one batch, in their order: the first one notes it, the second does it (or is the gate).
 BATCH, ALONE = 2, 3
 HANDING_OVER, SETTLING = 3, 4
+SETTLING_AGAIN = 3
 
 
 class Play:
@@ -153,6 +156,32 @@ def _directory_at_the_handing_over(play: Play) -> Callable[[], Rows]:
 
     vars(desk)["_carry"] = keeping
     return lambda: kept[0]
+
+
+@pytest.mark.parametrize("kind", AGAIN)
+def test_a_delivery_not_settled_goes_out_again_under_the_same_id(stage: Stage, kind: str) -> None:
+    play = Play(stage, kind)
+    for number in spread(play.statements[SETTLING_AGAIN - 1]):
+        job_id = play.begin()
+        play.crash(number, SETTLING_AGAIN)
+        [sent] = stage.mails()
+        assert stage.office.ended(job_id).state == "leased"
+        play.wait(seconds=LEASE.total_seconds())
+        play.ends_as_undisturbed()
+        assert stage.mails() == [sent, sent]
+
+
+@pytest.mark.parametrize("kind", AGAIN)
+def test_a_delivery_that_cannot_be_settled_is_tried_again(stage: Stage, kind: str) -> None:
+    play = Play(stage, kind)
+    for number in spread(play.statements[SETTLING_AGAIN - 1], 3):
+        job_id = play.begin()
+        with play.wire(number, [SETTLING_AGAIN]):
+            stage.step(kind)
+        _noted_once(stage, job_id)
+        play.wait(hours=3)
+        play.ends_as_undisturbed()
+        assert len(set(stage.mails())) == 1
 
 
 def test_leases_end_before_the_rest(stage: Stage) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from worker.cli import feed, groups, jobs, mail, serve, submit, tokens, upkeep, users
+from worker.cli import feed, groups, jobs, mail, serve, submit, tokens, upkeep, users, webhooks
 
 
 class _Muster(click.Group):
@@ -50,7 +50,8 @@ def cli() -> None:
 
 
 for _command in (
-    serve.demo, serve.up, submit.submit, feed.feed, jobs.jobs, users.users, groups.groups, mail.mail, jobs.refusals, tokens.token, serve.worker,
+    serve.demo, serve.up, submit.submit, feed.feed, jobs.jobs, users.users, groups.groups, mail.mail, jobs.refusals, tokens.token, webhooks.webhook,
+    serve.worker,
     serve.api,
     upkeep.db, upkeep.doctor,
 ):  # fmt: skip

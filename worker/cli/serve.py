@@ -14,6 +14,8 @@ from worker.cli.errors import BAD_INPUT, UNREACHABLE
 if TYPE_CHECKING:
     from socket import socket
 
+    from worker.settings import Settings
+
 THREADS = 4
 MAIL_THREADS = 2
 # Requests that talk to the database at once; others wait for their turn.
@@ -77,22 +79,23 @@ def up(threads: int) -> None:
 
     settings = desk.read_settings()
     _log(settings.log_level)
-    app = App(settings, pool_size=threads + 2 * MAIL_THREADS + HTTP_CONNECTIONS + 4)
-    try:
-        with (
-            _listening(settings.listen) as listening, stop_signals() as wait,
-            Staff(app, threads=threads, mail_threads=MAIL_THREADS), front.serving(app, listening) as url,
-        ):
-            say("Muster is up. Ctrl-C ends it.")
-            card({"console": f"{url}/console  (`muster token create NAME --scope admin` makes a token to sign in with)",
-                  "API": f"{url}/docs", "database": _without_password(settings.database_url),
-                  "queue": _without_password(settings.broker_url or "in this process"),
-                  "mails go to": _without_password(str(settings.mail_destination or "nowhere: MUSTER_SMTP_URL is not set"))})
-            sys.stdout.flush()
-            wait()
-            say("Finishing what is in hand …")
-    finally:
-        app.close()
+    with _listening(settings) as (listening, settings):
+        app = App(settings, pool_size=threads + 2 * MAIL_THREADS + HTTP_CONNECTIONS + 4)
+        try:
+            with (
+                stop_signals() as wait, Staff(app, threads=threads, mail_threads=MAIL_THREADS),
+                front.serving(app, listening) as url,
+            ):
+                say("Muster is up. Ctrl-C ends it.")
+                card({"console": f"{url}/console", "to sign in": "muster token create NAME --scope admin", "API": f"{url}/docs",
+                      "database": _without_password(settings.database_url),
+                      "queue": _without_password(settings.broker_url or "in this process"),
+                      "mails go to": _without_password(str(settings.mail_destination or "nowhere: MUSTER_SMTP_URL is not set"))})
+                sys.stdout.flush()
+                wait()
+                say("Finishing what is in hand …")
+        finally:
+            app.close()
 
 
 @click.command()
@@ -105,30 +108,32 @@ def api() -> None:
 
     settings = desk.read_settings()
     _log(settings.log_level)
-    app = App(settings, pool_size=HTTP_CONNECTIONS + 4)
-    try:
-        app.ready()
-        with _listening(settings.listen) as listening, stop_signals() as wait, front.serving(app, listening) as url:
-            say("Muster answers HTTP. Ctrl-C ends it.")
-            card({"console": f"{url}/console", "API": f"{url}/docs"})
-            sys.stdout.flush()
-            wait()
-    finally:
-        app.close()
+    with _listening(settings) as (listening, settings):
+        app = App(settings, pool_size=HTTP_CONNECTIONS + 4)
+        try:
+            app.ready()
+            with stop_signals() as wait, front.serving(app, listening) as url:
+                say("Muster answers HTTP. Ctrl-C ends it.")
+                card({"console": f"{url}/console", "API": f"{url}/docs"})
+                sys.stdout.flush()
+                wait()
+        finally:
+            app.close()
 
 
 @contextmanager
-def _listening(address: str) -> Iterator["socket"]:
-    """Listen at once, so that whoever cannot says so before anything is begun."""
+def _listening(settings: "Settings") -> Iterator[tuple["socket", "Settings"]]:
+    """Listen at once, so that whoever cannot says so before anything is begun; gives the settings with the port found."""
     from worker import front
 
     try:
-        found = front.listen(address)
+        found = front.listen(settings.listen)
     except OSError as error:
-        click.echo(f"Nothing can listen at {address}: {error.strerror or error}. MUSTER_LISTEN names another address.", err=True)
+        click.echo(f"Nothing can listen at {settings.listen}: {error.strerror or error}. MUSTER_LISTEN names another address.",
+                   err=True)
         raise SystemExit(UNREACHABLE) from None
     with found:
-        yield found
+        yield found, settings.model_copy(update={"listen": front.address(found).removeprefix("http://")})
 
 
 def until_stopped() -> None:

@@ -9,7 +9,7 @@ import json
 import re
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import quote
@@ -19,7 +19,7 @@ from fastapi.responses import RedirectResponse, Response
 from starlette.datastructures import FormData, QueryParams
 
 from worker import dryrun, intake, listing
-from worker.console import deeds, progress
+from worker.console import deeds
 from worker.console.deeds import Deed
 from worker.console.forms import JobForm, Typed
 from worker.console.render import page
@@ -29,7 +29,7 @@ from worker.directory import accounts, groups, passwords
 from worker.directory.accounts import User
 from worker.directory.tokens import fresh
 from worker.ids import is_id
-from worker.intake import KEY_LENGTH, Acceptance
+from worker.intake import Acceptance
 from worker.jobs import Kind, canonical, digest, fold
 from worker.scope import Scope
 from worker.screen import shown
@@ -46,6 +46,8 @@ MOST_PEOPLE = 1_000
 # So many are tried and shown before it is confirmed; each trial is a transaction of its own.
 TRIED = 100
 _NONCE = re.compile(r"[0-9a-f]{32}")
+# A number that says nothing to a person; what it ends is counted beside it.
+_UNSAID = frozenset({"user epoch"})
 PASSWORD = "password_hash"  # noqa: S105 (the name of a field)
 
 
@@ -196,13 +198,18 @@ def _said(app: "App", trial: dryrun.Preview) -> dict[str, Any]:
     return {
         "state": trial.state, "possible": _possible(trial), "text": trial.reason_text, "ahead": trial.ahead,
         "changes": [
-            {"what": change["what"], **{side: names.get(change[side], shown(change[side])) if isinstance(change[side], str)
+            {"what": _what(change["what"]), **{side: names.get(change[side], shown(change[side])) if isinstance(change[side], str)
                                         else shown(change[side]) for side in ("before", "after")}}
-            for change in trial.changes
+            for change in trial.changes if change["what"] not in _UNSAID
         ],
         "events": [event["action"] for event in trial.events], "follow_ups": trial.follow_ups,
         "jobs": trial.jobs_changed, "letter": trial.letter,
     }  # fmt: skip
+
+
+def _what(name: str) -> str:
+    """A column in words; names of attributes and groups stay as they are."""
+    return name.replace("_", " ") if name.startswith(("user ", "group ")) else name
 
 
 def _back(ask: Ask) -> str:
@@ -360,9 +367,8 @@ def _submit(
     wanted = [
         intake.Request(
             ask.kind.name, {**one, **sealed}, visitor.caller.source, requested_by=visitor.caller.source, why=ask.why or None,
-            key=f"{progress.prefix(app, ask.nonce)}{digest(key, b'console job', number, ask.kind.name.encode(), canonical(one))}",
+            key="console/" + digest(key, b"console", number, ask.kind.name.encode(), canonical(one)),
         )
         for one in fields
     ]  # fmt: skip
-    assert all(len(one.key or "") <= KEY_LENGTH for one in wanted)
-    return [replace(answer, key=None) for answer in app.submit(wanted)]
+    return app.submit(wanted)

@@ -134,8 +134,7 @@ class JobForm:
             try:
                 if one.kind == "mapping":
                     after = _attributes(typed.get(f"{one.name}.name", ()), typed.get(f"{one.name}.value", ()))
-                    change = patch_between(before or {}, after) if one.name in shown else after
-                    if after != (before or {}):
+                    if change := patch_between(before or {}, after) if one.name in shown else after:
                         fields[one.name] = change
                     continue
                 value = _value_of(one, typed.get(one.name, ()))
@@ -183,7 +182,7 @@ def _input(payload: type[Payload], name: str, schema: Mapping[str, Any]) -> Inpu
     info = payload.model_fields[name]
     default = None if info.is_required() else part.get("default", {} if plain.get("type") == "object" else None)
     return Input(
-        name, _kind_of(plain), LABELS.get(name, name.replace("_", " ").capitalize()), info.description or "",
+        name, _kind_of(plain), LABELS.get(name, name.replace("_", " ").capitalize()), (info.description or "").replace(" (ISO 8601, or seconds)", ""),
         required=info.is_required(), nullable=len(choices) > 1 and _takes_null(payload, name), default=default,
         options=tuple(plain.get("enum") or plain.get("items", {}).get("enum") or ()),
         longest=plain.get("maxLength"), least=plain.get("minimum"), most=plain.get("maximum"),
@@ -352,6 +351,6 @@ def patch_between(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[s
         if isinstance(known, Mapping) and isinstance(value, Mapping):
             if inner := patch_between(known, value):
                 patch[name] = inner
-        elif name not in before or known != value or isinstance(known, bool) != isinstance(value, bool):
+        elif name not in before or json.dumps(known, sort_keys=True) != json.dumps(value, sort_keys=True):  # 0 is not false
             patch[name] = value
     return patch

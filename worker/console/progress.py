@@ -13,7 +13,6 @@ from worker.console.render import fragment, page
 from worker.console.session import Visitor, seen_by
 from worker.directory import accounts, recoveries
 from worker.ids import is_id
-from worker.jobs import digest
 from worker.listing import JobFilter
 from worker.outcomes import Reject
 from worker.scope import Scope
@@ -68,23 +67,16 @@ class Standing:
         return f"/console/people/done/{self.first}?last={self.last}{person}"
 
 
-def prefix(app: "App", nonce: str) -> str:
-    """How the keys of all jobs begin that come from one form."""
-    return f"console/{digest(app.settings.key, b'console form', nonce.encode())[:24]}/"
-
-
 def standing(app: "App", visitor: Visitor, first: str, last: str | None = None, person: str | None = None) -> Standing | None:
-    """Return how the jobs stand that this visitor submitted with one form: those between these two ids, and no others."""
+    """Return how the jobs stand that this visitor submitted with one form: those of its kind between these two ids."""
     if not is_id(first) or not is_id(last or first) or (person is not None and not is_id(person)):
         return None
     with app.database.read() as conn:
-        mine = job.c.source == visitor.caller.source
-        row = conn.execute(select(job.c.key, job.c.kind, job.c.result).where(job.c.id == first, mine)).one_or_none()
-        if row is None or not row.key.startswith("console/"):
-            return None
-        form = row.key.rpartition("/")[0] + "/"
         which = JobFilter(source=visitor.caller.source)
-        ids = listing.job_ids(conn, which, job.c.id.between(first, last or first), job.c.key.startswith(form, autoescape=True))
+        row = conn.execute(select(job.c.kind, job.c.result).where(job.c.id == first, *which.conditions(conn))).one_or_none()
+        if row is None:
+            return None
+        ids = listing.job_ids(conn, which, job.c.id.between(first, last or first), job.c.kind == row.kind)
         counts = {one["state"]: one["count"] for one in listing.job_counts(conn, JobFilter(ids=ids), by=("state",))}
         rows = listing.jobs(conn, JobFilter(ids=ids[:SHOWN]), limit=SHOWN)
         link = row.kind == LINK and _can_be_shown(Scope(conn, app.clock(), app.settings), row.result)

@@ -90,11 +90,19 @@ def environment() -> Environment:
         loader=FileSystemLoader(FOLDER / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True, auto_reload=False,
     )  # fmt: skip
-    found.filters |= {"when": _when, "short": short, "number": number, "json": pretty, "plain": plain, "span": span}
+    found.filters |= {"when": _when, "exact": _exact, "short": short, "number": number, "json": pretty, "plain": plain, "span": span}
     return found
 
 
 # ------------------------------------------------------------------------------------------------------ filters
+
+
+def _exact(value: datetime | None) -> Markup:
+    """A time to the second, in UTC."""
+    if value is None:
+        return Markup()
+    value = value.astimezone(UTC)
+    return Markup('<time datetime="{}">{}</time>').format(value.isoformat(timespec="seconds"), f"{value:%Y-%m-%d %H:%M:%S}")
 
 
 @pass_context

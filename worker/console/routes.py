@@ -1,18 +1,20 @@
 """Gathers the pages of the console, and words its refusals as pages that people can read."""
 
 import gzip
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse, Response
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from worker.console import feeds, jobs, mail, now, people, sign_in
+from worker.console.pulse import Pulse
 from worker.console.render import STATIC, fragment, page
-from worker.console.session import HOME, Turned
+from worker.console.session import HOME, Turned, Visitor, current
 from worker.database import Busy, Unreachable
 from worker.web.gate import everybody
 from worker.web.problems import Problem, away, from_validation
@@ -55,6 +57,7 @@ def _files() -> dict[str, tuple[bytes, bytes, str]]:
 
 def install(web: FastAPI) -> None:
     """Add the console to the HTTP doors. Errors under its path become pages; the others stay as they were."""
+    web.state.pulse = Pulse(web.state.muster)
     for one in (router, sign_in.router, now.router, jobs.router, people.router, feeds.router, mail.router):
         web.include_router(one)
 
@@ -67,14 +70,24 @@ def install(web: FastAPI) -> None:
 
 
 def _as_page(web: FastAPI, kind: type[Exception]) -> None:
-    before: Callable[[Request, Any], Awaitable[Response]] = web.exception_handlers[kind]
+    before: Callable[[Request, Any], Any] = web.exception_handlers[kind]
 
     @web.exception_handler(kind)
     async def refused(request: Request, error: Any) -> Response:
         path = request.url.path
         if path != HOME and not path.startswith(f"{HOME}/"):
-            return await before(request, error)
+            answer: Response = await before(request, error)
+            return answer
+        if isinstance(error, HTTPException) and not hasattr(request.state, "visitor"):  # no route, so nobody has looked
+            request.state.visitor = await run_in_threadpool(_whoever, request)
         return _trouble(request, error)
+
+
+def _whoever(request: Request) -> Visitor | None:
+    try:
+        return current(request)
+    except (Busy, Unreachable):
+        return None
 
 
 def _trouble(request: Request, error: Any) -> Response:

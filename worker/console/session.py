@@ -31,9 +31,6 @@ LONGEST = timedelta(hours=12)
 IDLE = timedelta(hours=1)
 # One write a minute and session says that somebody is still there, not one a click.
 SEEN_EVERY = timedelta(minutes=1)
-# The largest form has a field for each attribute of a person; a file is handed in by itself.
-FORM_BYTES = 1_000_000
-FILE_BYTES = 200_000_000
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -199,16 +196,10 @@ async def _read_form(request: Request, _visitor: Annotated[Visitor, Depends(sign
 
 
 async def read_form(request: Request) -> AsyncIterator[FormData]:
-    """Give the fields of a form. Raises Problem: 411 without a length, 413 for too long a one."""
-    length = request.headers.get("content-length", "")
-    if request.method in SAFE or ("transfer-encoding" not in request.headers and not length):
+    """Give the fields of a form; how long it may be is said where all bodies are counted (worker/web/body.py)."""
+    if request.method in SAFE:
         yield FormData()
         return
-    if not length.isdecimal():
-        raise Problem(411, "length_required", "The form came without its length. A browser sends it; try again with one.")
-    with_file = request.headers.get("content-type", "").startswith("multipart/")
-    if int(length) > (FILE_BYTES if with_file else FORM_BYTES):
-        raise Problem(413, "too_large", "The form is too large. Hand large files in by `muster feed push` or the API.")
     async with request.form() as form:
         yield form
 

@@ -94,14 +94,27 @@ def enabled(conn: Connection, source: str, external_ids: Collection[str]) -> dic
     return {row.external_id: row.decided_at for row in rows}
 
 
-def list_cases(conn: Connection, source: str | None = None, state: str | None = "open") -> list[Case]:
-    """Return the cases of one source, or of all, oldest first; `state` None: decided ones too."""
-    statement = select(*_COLUMNS).order_by(feed_case.c.id)
+def list_cases(
+    conn: Connection, source: str | None = None, state: str | None = "open", *, after: str | None = None,
+    limit: int | None = None,
+) -> list[Case]:
+    """Return the cases of one source, or of all, oldest first; `state` None: decided ones too; those after the id `after`."""
+    statement = select(*_COLUMNS).order_by(feed_case.c.id).limit(limit)
+    if after is not None:
+        statement = statement.where(feed_case.c.id > after)
     if source is not None:
         statement = statement.where(feed_case.c.source == source)
     if state is not None:
         statement = statement.where(feed_case.c.state == state)
     return [_case(row) for row in conn.execute(statement)]
+
+
+def find_case(conn: Connection, case_id: str) -> Case | None:
+    """Return the case of this id."""
+    if not is_id(case_id):
+        return None
+    row = conn.execute(select(*_COLUMNS).where(feed_case.c.id == case_id)).one_or_none()
+    return None if row is None else _case(row)
 
 
 def decide(

@@ -23,9 +23,7 @@ from worker.scope import Scope
 
 log = logging.getLogger(__name__)
 
-# HR systems send a few kilobytes; what is larger is a file, which has another door.
-BODY_BYTES = 1024 * 1024
-# Cut up in one transaction: at most fifty megabytes in hand.
+# Cut up in one transaction: at most fifty megabytes in hand, as the door takes one of each.
 TAKEN_AT_ONCE = 50
 # Long enough for somebody to correct a declaration after a holiday; it may hold personal data that no deletion finds.
 BODIES_KEPT = timedelta(days=7)

@@ -19,7 +19,7 @@ from worker.outcomes import Reject
 from worker.redact import storable
 from worker.scope import Scope
 from worker.selfservice.forms import Form, sent
-from worker.selfservice.pages import STYLE, STYLE_HEADERS, PageRoute, Refused, message, onward, page, reader
+from worker.selfservice.pages import STYLE, STYLE_HEADERS, PageRoute, Refused, message, onward, page, place_of, reader
 from worker.selfservice.recover import SOURCE
 from worker.tables import users
 from worker.throttle import Limit
@@ -81,8 +81,8 @@ def send(app: "App", who: str, source: str) -> None:
     """Accept a recovery mail for whoever is meant; the mail's job finds out whether they may have one."""
     try:
         found = app.database.transact(lambda conn: _submit(app, conn, who, source))
-    except Exception:  # the answer has left; what went wrong is for the log
-        log.exception("selfservice.recovery_failed")
+    except Exception as failure:  # the answer has left; what went wrong is for the log
+        log.error("selfservice.recovery_failed", extra=place_of(failure))
         return
     for user in found:
         log.info("selfservice.recovery_asked", extra={"user": user.id})
@@ -103,11 +103,8 @@ def _submit(app: "App", conn: Connection, who: str, source: str) -> list[User]:
     scope = Scope(conn, app.clock(), app.settings)
     throttle.sweep(scope)
     wanted = [user for user in _meant(scope, who) if throttle.take(scope, PER_PERSON, user.id) is None]
-    by = f"somebody at {source}, on the page for forgotten passwords"
-    app.submit(
-        [Job("send_recovery_email", {"user": user.ref, "requested_by": by}, SOURCE, requested_by=user.username) for user in wanted],
-        conn=conn,
-    )  # fmt: skip
+    by = f"somebody at {source}, on the page for forgotten passwords"  # as the mail says it: nobody has proved anything
+    app.submit([Job("send_recovery_email", {"user": user.ref}, SOURCE, requested_by=by) for user in wanted], conn=conn)
     return wanted
 
 

@@ -10,6 +10,7 @@ from worker.directory import invitations, passwords, users
 from worker.directory.fields import LONGEST_NAME, LONGEST_USERNAME
 from worker.directory.invitations import Invitation
 from worker.intake import Request as Job
+from worker.mail import wording
 from worker.scope import Scope
 from worker.selfservice.forms import Form, password_problems, sent, well_formed
 from worker.selfservice.pages import PageRoute, Problems, message, onward, page, reader
@@ -104,7 +105,8 @@ def _unfit(field: TypeAdapter[str], text: str) -> bool:
 def _form(request: Request, found: Invitation, form: Form, problems: Problems = ()) -> Response:
     return page(
         request, "invite", reader(request), status=422 if problems else 200, problems=problems, inviter=found.invited_by,
-        email=found.email, username=form.get("username", ""), name=form.get("name", found.name or ""),
+        email=found.email, username=wording.harmless(form.get("username", "")),
+        name=wording.harmless(form.get("name", found.name or "")),
         expires_at=found.expires_at, shortest=passwords.SHORTEST,
     )  # fmt: skip
 

@@ -1,6 +1,7 @@
 """How a page is answered: its template, its language, and the headers that keep its link and its form to itself."""
 
 import logging
+import traceback
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,7 +21,8 @@ from worker.database import Busy, Unreachable
 from worker.mail import wording
 from worker.selfservice import words
 from worker.web.gate import muster
-from worker.web.problems import RETRY_SECONDS
+from worker.web.headers import FRAMES
+from worker.web.problems import RETRY_SECONDS, Problem
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -132,14 +134,23 @@ class PageRoute(APIRoute):
                 response = _trouble(request, refusal)
             except (Busy, Unreachable):
                 response = _trouble(request, Refused(503, "away", retry=timedelta(seconds=RETRY_SECONDS)))
-            except Exception:
-                log.exception("selfservice.failed", extra={"page": self.path_format})
+            except Problem:  # the body was too large or too slow: said before the request came here
+                raise
+            except Exception as failure:
+                log.error("selfservice.failed", extra={"page": self.path_format, **place_of(failure)})
                 response = _trouble(request, Refused(500, "away"))
             for name, value in HEADERS.items():
                 response.headers.setdefault(name, value)
             return response
 
         return answer
+
+
+def place_of(failure: Exception) -> dict[str, str]:
+    """What the log may hold of a failure: its kind and where it was, never a value, which could be a link's token."""
+    frames = traceback.extract_tb(failure.__traceback__)[-FRAMES:]
+    trace = " < ".join(f"{Path(one.filename).name}:{one.lineno} {one.name}" for one in reversed(frames))
+    return {"error": type(failure).__name__, "trace": trace}
 
 
 def _trouble(request: Request, refusal: Refused) -> Response:

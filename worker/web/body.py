@@ -18,6 +18,9 @@ LIMITS: tuple[tuple[str, re.Pattern[str], int], ...] = (
     ("POST", re.compile(r"/v1/jobs/batch"), 256 * MIB),
     # A file of half a million people; written to disk as it comes.
     ("POST", re.compile(r"/v1/feeds/[^/]+/plans"), 256 * MIB),
+    # 20,000 messages of HR systems; kept at once. By webhook they come one by one, from whoever knows the address.
+    ("POST", re.compile(r"/v1/feeds/[^/]+/messages"), 16 * MIB),
+    ("POST", re.compile(r"/v1/feeds/[^/]+/events"), 1 * MIB),
     # 1,000 operations on people with many attributes (RFC 7644, 3.7.4: maxPayloadSize); kept at once.
     ("POST", re.compile(r"/scim/v2/Bulk"), 10 * MIB),
 )
@@ -138,8 +141,12 @@ def _announced(scope: Scope) -> int:
 
 
 def _unfit(scope: Scope) -> Problem | None:
-    """Say what no address of ours holds: control characters, which no database stores, and more than anybody reads."""
+    """Say what keeps a request from being looked at: no host, an address too long, characters that no database stores."""
     query = scope["query_string"]
+    hosts = sum(name == b"host" for name, _ in scope["headers"])
+    if scope["http_version"] not in ("1.0", "1.1", "2") or (hosts != 1 and scope["http_version"] != "1.0") or hosts > 1:
+        text = "This is not a request that HTTP/1.1 knows: it names one host (RFC 9112, 3.2)."
+        return Problem(400, "bad_request", text, headers={"Connection": "close"})
     if len(scope.get("raw_path") or b"") + len(query) > URL_BYTES:
         return Problem(414, "address_too_long", f"The address is longer than {URL_BYTES} bytes.")
     if any(char < " " or char == "\x7f" for char in scope["path"]):

@@ -140,13 +140,13 @@ class Connection(HttpToolsProtocol):
             self._hang_up()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP, unless requests before it are still being answered: then it ends after them."""
-        if self._answering and (self._whole or self.pipeline or self.cycle.response_started):
+        """Answer what is no HTTP, unless whole requests came before it: then it ends after their answers."""
+        if self._answering and (self._whole or not self._head_whole):
             self.cycle.keep_alive = False
-            if not self._whole:
-                self._hang_up()
-            return
-        self._refuse(Problem(400, "bad_request", "This is not a request that HTTP/1.1 knows."))
+        elif self.pipeline:
+            self._hang_up()
+        else:
+            self._refuse(Problem(400, "bad_request", "This is not a request that HTTP/1.1 knows."))
 
     @property
     def _answering(self) -> bool:

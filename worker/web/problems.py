@@ -80,7 +80,7 @@ def install(web: FastAPI) -> None:
 def from_validation(errors: Sequence[Any]) -> Problem:
     """The answer to input of the wrong shape: each field by its path, without repeating what was in it."""
     found = [
-        {"field": storable(".".join(str(part) for part in error["loc"])),
+        {"field": storable(".".join(str(part) for part in _inside(error["loc"]))),
          "problem": storable(str(error["msg"])).removeprefix("Value error, ")}
         for error in errors[:20]
     ]
@@ -90,3 +90,8 @@ def from_validation(errors: Sequence[Any]) -> Problem:
     if unreadable:
         return Problem(400, "unreadable", f"The body is not JSON. {first}.", errors=found)
     return Problem(422, "invalid", f"The request is not acceptable: {first}.", errors=found)
+
+
+def _inside(path: Sequence[Any]) -> Sequence[Any]:
+    """A field's path as whoever wrote the body knows it: without the word body, which only tells it from a query's."""
+    return path[1:] if len(path) > 1 and path[0] == "body" and isinstance(path[1], str) else path

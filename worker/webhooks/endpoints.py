@@ -43,6 +43,10 @@ class BadEndpoint(ValueError):
     """An endpoint cannot be like this."""
 
 
+class NameTaken(BadEndpoint):
+    """Another endpoint has this name."""
+
+
 class NoSuchEndpoint(LookupError):
     """There is no such endpoint."""
 
@@ -126,7 +130,7 @@ def create(
         "secret_number": 1, "private": private, "state": ACTIVE, "created_at": scope.now, "created_by": by,
     }  # fmt: skip
     if not insert_rows(scope.conn, webhook_endpoint, [row], conflict="skip", returning=[webhook_endpoint.c.id]):
-        raise BadEndpoint(f"There is a webhook endpoint {name} already. Choose another name, or change that one.")
+        raise NameTaken(f"There is a webhook endpoint {name} already. Choose another name, or change that one.")
     outbox.forget(scope.conn)
     _told(scope, Action.WEBHOOK_ADDED, row["id"], name, by, events=row["patterns"], private=private)
     return secret(scope.settings, str(row["id"]), 1)

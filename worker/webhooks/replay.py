@@ -67,6 +67,6 @@ def _events(database: Database, since: datetime, until: datetime, patterns: Sequ
         found = [row.id for row in rows if since <= row.at < until and wanted(row.action, patterns)]
         if found:
             yield found
-        if len(rows) < SLICE or rows[-1].at < since - SLACK:
+        if len(rows) < SLICE or rows[-1].at + SLACK < since:
             return
         before = rows[-1].id

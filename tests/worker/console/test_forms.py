@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from worker.app import load_jobs
@@ -26,14 +26,14 @@ REGISTRY = load_jobs(["actors"])
 CASES = [(kind, number) for kind in REGISTRY for number in range(len(kind.payload.examples))]  # type: ignore[attr-defined]
 
 
-def example(kind: Kind, number: int) -> Payload:
+def sample(kind: Kind, number: int) -> Payload:
     found: Mapping[str, Any] = kind.payload.examples[number]  # type: ignore[attr-defined]
     return kind.payload.model_validate(found)
 
 
 @pytest.mark.parametrize(("kind", "number"), CASES, ids=[f"{kind.name}-{number}" for kind, number in CASES])
 def test_a_form_filled_in_with_an_example_gives_the_example_back(kind: Kind, number: int) -> None:
-    payload = example(kind, number)
+    payload = sample(kind, number)
     wanted = payload.open_fields()
     form = JobForm(kind.payload)
     read = form.read(form.texts(wanted))
@@ -47,7 +47,8 @@ def test_a_form_filled_in_with_an_example_gives_the_example_back(kind: Kind, num
 def test_every_kind_yields_inputs_with_a_label_and_a_hint() -> None:
     for kind in REGISTRY:
         for one in JobForm(kind.payload).inputs:
-            assert one.label and one.kind in {
+            assert one.label
+            assert one.kind in {
                 "text", "long", "bool", "choice", "choices", "number", "date", "moment", "duration", "list", "mapping", "user",
             }, (kind.name, one)  # fmt: skip
             assert one.hint, f"{kind.name}.{one.name} has no description"
@@ -183,6 +184,8 @@ def test_a_value_of_an_attribute_survives_being_typed(value: Any) -> None:
     assert json.dumps(read.fields["attributes"]) == json.dumps({"a": value})
 
 
+@example({"a": [0]}, {"a": [False]})
+@example({"a": {"b": 1}}, {"a": {"b": True}})
 @given(st.dictionaries(st.text("ab", max_size=2), FILLED, max_size=4), st.dictionaries(st.text("ab", max_size=2), FILLED, max_size=4))
 def test_the_patch_between_two_states_leads_from_one_to_the_other(before: dict[str, Any], after: dict[str, Any]) -> None:
     assert json.dumps(merge(before, patch_between(before, after)), sort_keys=True) == json.dumps(after, sort_keys=True)

@@ -32,6 +32,21 @@ def test_urgent_jobs_and_edges_have_threads_of_their_own() -> None:
     assert pools.stop(10)
 
 
+def test_slow_webhooks_do_not_keep_mails_waiting() -> None:
+    desk = Desk(held={"call_webhook"})
+    broker = open_broker(None, kinds=KINDS, doorway=desk)
+    desk.on_bell = broker.clear
+    pools = Pools(broker, threads=1, edge_queues=EDGES, edge_threads=1)
+    pools.start()
+    broker.ring("call_webhook", "webhooks")
+    desk.wait(lambda d: d.holding == 1)
+    broker.ring("send_welcome_email", "mail")
+    desk.wait(lambda d: d.bells == [("send_welcome_email", "mail")])
+    desk.release.set()
+    desk.wait(lambda d: len(d.bells) == 2)
+    assert pools.stop(10)
+
+
 def test_a_process_can_serve_some_queues_and_always_serves_the_urgent_one() -> None:
     desk = Desk()
     broker = open_broker(None, kinds=KINDS, doorway=desk)

@@ -48,13 +48,20 @@ def upgrade() -> None:
     op.create_index("ix_console_session_token", "console_session", ["token"])
     op.create_table(
         "scim_link",
+        sa.Column("id", UUID, nullable=False),
         sa.Column("client", sa.String(255), nullable=False, comment="the source of the token: token/NAME"),
-        sa.Column("type", sa.String(8), nullable=False, comment="user or group"),
-        sa.Column("account", UUID, nullable=False),
+        sa.Column("user_id", UUID),
+        sa.Column("group_id", UUID),
         sa.Column("external_id", sa.String(255), nullable=False, comment="what that client calls it (RFC 7643, 3.1)"),
-        sa.PrimaryKeyConstraint("client", "type", "account", name="pk_scim_link"),
+        sa.PrimaryKeyConstraint("id", name="pk_scim_link"),
+        sa.ForeignKeyConstraint(["group_id"], ["groups.id"], name="fk_scim_link_group_id", ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name="fk_scim_link_user_id", ondelete="CASCADE"),
+        sa.UniqueConstraint("client", "group_id", name="uq_scim_link_of_group"),
+        sa.UniqueConstraint("client", "user_id", name="uq_scim_link_of_user"),
     )
-    op.create_index("ix_scim_link_external_id", "scim_link", ["client", "type", "external_id"])
+    op.create_index("ix_scim_link_external_id", "scim_link", ["client", "external_id"])
+    op.create_index("ix_scim_link_group_id", "scim_link", ["group_id"])
+    op.create_index("ix_scim_link_user_id", "scim_link", ["user_id"])
     op.create_table(
         "throttle",
         sa.Column("name", sa.String(64), nullable=False, comment="HMAC of what is limited, such as an address"),
