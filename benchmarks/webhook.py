@@ -19,7 +19,7 @@ def _nobody_told() -> Iterator[None]:
     """Muster as it was before there were webhooks."""
     from worker import outbox
 
-    def nothing(_scope: object, _events: Sequence[Mapping[str, Any]]) -> set[tuple[str, bool]]:
+    def nothing(scope: Any, events: Sequence[Mapping[str, Any]]) -> set[tuple[str, bool]]:  # noqa: ARG001
         return set()
 
     announce, outbox.announce = outbox.announce, nothing

@@ -106,7 +106,8 @@ class App:
         """Take a directory job in and do it at once, for a door whose caller waits for the effect.
 
         The job is the same as through any other door: it stands in its line, and where others stand before it, it is
-        waited for `seconds` at most. The answer says how it stands then; unfinished, it is done by the workers.
+        waited for `seconds` at most. The answer says how it stands then; unfinished, it is done by the workers. What
+        failed and is to be tried again waits for its time here as everywhere.
         """
         [answer] = self.submit([request])
         if answer.id is None or answer.state in FINISHED:
@@ -114,23 +115,23 @@ class App:
         runner = self.runner()
         deadline = time.monotonic() + seconds
         pause = 0.01
-        while answer.state not in FINISHED:
-            if answer.state == State.QUEUED:
+        while True:
+            answer, due = self._standing(answer)
+            if answer.state == State.QUEUED and due:
                 runner.run_one(answer.kind, str(answer.id))
-            answer = self.standing(answer)
-            if time.monotonic() >= deadline or answer.state in (State.HELD, State.SCHEDULED):
-                break
-            if answer.state not in FINISHED:
-                time.sleep(pause)
-                pause = min(pause * 1.5, 0.2)
-        return answer
+                answer, _ = self._standing(answer)
+            if answer.state in (*FINISHED, State.HELD, State.SCHEDULED) or time.monotonic() >= deadline:
+                return answer
+            time.sleep(pause)
+            pause = min(pause * 1.5, 0.2)
 
-    def standing(self, answer: Acceptance) -> Acceptance:
-        """Return the answer as the job stands now."""
+    def _standing(self, answer: Acceptance) -> tuple[Acceptance, bool]:
+        """Return the answer as the job stands now, and whether it is due."""
         columns = [job.c[name] for name in ("state", "result", "reason", "reason_text")]
         with self.database.read() as conn:
-            row = conn.execute(select(*columns).where(job.c.id == answer.id)).one()
-        return replace(answer, **dict(row._mapping))  # noqa: SLF001 (SQLAlchemy's public way to read a row by names)
+            row = conn.execute(select(job.c.run_at, *columns).where(job.c.id == answer.id)).one()
+        facts = dict(row._mapping)  # noqa: SLF001 (SQLAlchemy's public way to read a row by names)
+        return replace(answer, **{name: facts[name] for name in facts if name != "run_at"}), row.run_at <= self.clock()
 
     def ring(self, kind: str, urgent: bool) -> None:
         """Ring for due work of a kind; losing it costs a second."""

@@ -155,6 +155,8 @@ def _handle(ctx: Context, kind: Kind, work: Work) -> dict[str, Any] | None:
         work.answer = Done(result or {})
         return None
     work.answer = Done({})
+    if not hasattr(result, "email"):
+        return None  # a webhook
     return {name: getattr(result, name, None) for name in ("kind", "email", "name", "locale", "zone")}
 
 

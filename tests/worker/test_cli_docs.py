@@ -24,6 +24,9 @@ ASKED: dict[str, Ask] = {
     "`groups list`": lambda shell: shell.objects("groups", "list"),
     "`groups show`": lambda shell: [shell.one("groups", "show", "staff")],
     "`mail test`": lambda shell: [shell.one("mail", "test", "ola@example.com")],
+    "`webhook list`": lambda shell: [
+        shell.one("webhook", "add", "hook", "https://example.org/", "--event", "*") and shell.one("webhook", "list")
+    ],
     "`doctor`": lambda shell: [shell.one("doctor")],
     "`jobs kinds`": lambda shell: [*shell.objects("jobs", "kinds"), shell.one("jobs", "kinds", "add_to_group")],
     "`mail preview`": lambda shell: [

@@ -122,3 +122,18 @@ def test_mails_go_to_the_relay_else_to_a_folder_else_nowhere(tmp_path: Path) -> 
     assert Settings(database_url=url).mail_destination is None
     assert Settings(database_url=url, mail_folder=tmp_path).mail_destination == tmp_path
     assert Settings(database_url=url, mail_folder=tmp_path, smtp_url="smtp://relay").mail_destination == "smtp://relay"
+
+
+@pytest.mark.parametrize(("given", "recovery", "invitation"), [
+    ({}, "http://127.0.0.1:8000/recover/{token}", "http://127.0.0.1:8000/invite/{token}"),
+    ({"LISTEN": "0.0.0.0:9000"}, "http://localhost:9000/recover/{token}", "http://localhost:9000/invite/{token}"),
+    ({"LISTEN": "[::]:9000"}, "http://localhost:9000/recover/{token}", "http://localhost:9000/invite/{token}"),
+    ({"LISTEN": "[::1]:9000"}, "http://[::1]:9000/recover/{token}", "http://[::1]:9000/invite/{token}"),
+    ({"PUBLIC_URL": "https://id.example.org/", "LISTEN": "0.0.0.0:9000"},
+     "https://id.example.org/recover/{token}", "https://id.example.org/invite/{token}"),
+    ({"PUBLIC_URL": "https://id.example.org", "RECOVERY_URL": "https://own.example.org/p?t={token}"},
+     "https://own.example.org/p?t={token}", "https://id.example.org/invite/{token}"),
+])
+def test_links_in_mails_lead_to_our_own_pages_or_where_it_is_said(given: dict[str, str], recovery: str, invitation: str) -> None:
+    settings = load({f"MUSTER_{name}": value for name, value in given.items()})
+    assert (settings.recovery_page, settings.invitation_page) == (recovery, invitation)

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 # More would hold the locks of their lines longer than a neighbour should wait.
 MOST = 200
-# Whoever was just answered often has the next job ready; this short wait lets one commit serve all of them.
-LINGER_SECONDS = 0.002
 # A shared transaction that meets another's lock gives way after this long; its jobs then wait each for itself.
 PATIENCE_MS = 200
 
@@ -64,7 +62,6 @@ class Gather:
                 for (_, future), answer in zip(part, answers, strict=True):
                     if not future.done():
                         future.set_result(answer)
-                await asyncio.sleep(LINGER_SECONDS)
         finally:
             self._busy = False
 

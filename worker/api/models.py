@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, WithJsonSchema
 
 from worker.api_tokens import Caller
-from worker.intake import KEY_LENGTH, NAME_LENGTH, WORDS_LENGTH, Request
+from worker.intake import FURTHEST, KEY_LENGTH, NAME_LENGTH, WORDS_LENGTH, Request
 from worker.ledger import HIGHEST_STEP
 from worker.messages import moment
 from worker.redact import storable
@@ -24,6 +24,12 @@ def _moment(value: Any) -> datetime:
         return (value if isinstance(value, datetime) else moment(str(value).upper())).astimezone(UTC)
     except (ValueError, OverflowError):
         raise ValueError("a time with a zone is needed, as in 2026-01-31T17:00:00+01:00") from None
+
+
+def _soon(value: datetime) -> datetime:
+    if value > datetime.now(UTC) + FURTHEST:
+        raise ValueError("at most a hundred years ahead")
+    return value
 
 
 def _storable(text: str) -> str:
@@ -95,7 +101,7 @@ class NewJob(BaseModel):
 
     kind: KindName
     payload: dict[str, Any] = Field(description="What the kind asks for: GET /v1/jobs/kinds/{kind}.")
-    run_at: Moment | None = Field(None, description="Not before this time; at most a hundred years ahead.")
+    run_at: Annotated[Moment, AfterValidator(_soon)] | None = Field(None, description="Not before this time; at most a hundred years ahead.")
     urgent: StrictBool = Field(False, description="Before everything that is not urgent.")
     priority: Annotated[int, Field(strict=True, ge=0, le=HIGHEST_STEP)] | None = Field(
         None, description="0 first to 9 last; without it as the kind says."

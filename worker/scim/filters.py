@@ -31,7 +31,8 @@ from worker.scim.sql import Sql, Words, folded
 # Each comparison is a look into a JSON value for each person; no client sends more than three.
 MOST_COMPARISONS = 50
 
-_ORDER: dict[CompareOperator, Callable[[Any, Any], Any]] = {
+_SAYING: dict[CompareOperator, Callable[[Any, Any], Sql]] = {
+    CompareOperator.eq: lambda left, right: left == right,
     CompareOperator.gt: lambda left, right: left > right,
     CompareOperator.ge: lambda left, right: left >= right,
     CompareOperator.lt: lambda left, right: left < right,
@@ -172,22 +173,21 @@ class _Condition(FilterVisitor[Sql]):
     def _known(self, value: Value, op: CompareOperator, wanted: Any) -> Sql:
         """Compare where there is a value."""
         if value.kind != "text":
-            return value.sql == wanted if op == CompareOperator.eq else _ORDER[op](value.sql, wanted)
+            return _SAYING[op](value.sql, wanted)
         if op == CompareOperator.eq and value.equal is not None:
             return value.equal(wanted)
         left = value.sql if value.exact else self.words.fold(value.sql)
         right = wanted if value.exact else folded(wanted) or ""
-        if op == CompareOperator.eq:
-            return left == right
-        if op in _ORDER:
-            return _ORDER[op](self.words.by_code_point(left), right)
+        if op in _SAYING:
+            return _SAYING[op](left if op == CompareOperator.eq else self.words.by_code_point(left), right)
         # No LIKE: its wildcards would be a second language within what clients send.
         size = len(right)
         if op == CompareOperator.co:
-            place = func.strpos(left, right) if self.words.postgresql else func.instr(left, right)
+            place: Sql = func.strpos(left, right) if self.words.postgresql else func.instr(left, right)
             return place > 0
         if op == CompareOperator.sw:
-            return func.substr(left, 1, size) == right
+            beginning: Sql = func.substr(left, 1, size, type_=String())
+            return beginning == right
         start = func.length(left) - size + 1
         return case((start > 0, func.substr(left, start, type_=String()) == right), else_=false())
 

@@ -1,7 +1,7 @@
 """The port to scim2-server, which knows the protocol: the one module here that knows its interface."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from http import HTTPStatus
 from typing import Any, cast
@@ -61,14 +61,22 @@ def provider() -> ScimProvider:
     )
 
 
-def serve(reader: Reader, writer: Writer, request: ScimRequest) -> ScimResponse:
-    """Answer one request of a client, whatever becomes of it."""
+def serve(
+    reader: Reader, writer: Writer, *, method: str, base_url: str, path: str, query: Mapping[str, str],
+    headers: Sequence[tuple[str, str]], body: bytes,
+) -> tuple[int, dict[str, str], dict[str, Any] | None]:  # fmt: skip
+    """Answer one request of a client, whatever becomes of it: (status, headers, body).
+
+    `base_url`: where the door is, as the client sees it; `path`: below it.
+    """
     service = Service(provider())
+    request = ScimRequest(method=method, base_url=base_url, path=path, query=query, headers=headers)
     try:
-        request.body = tidy(request.method, request.path, request.body)
-        return Handler(service, Storage(reader, writer)).handle(request)
+        request.body = tidy(method, path, body)
+        answer = Handler(service, Storage(reader, writer)).handle(request)
     except Exception as error:
-        return service.error_response(error)
+        answer = service.error_response(error)
+    return int(answer.status), answer.headers, answer.body
 
 
 class Service(ScimService):
@@ -107,10 +115,10 @@ class Service(ScimService):
 
 
 def _plainly(detail: str) -> str:
-    """Say in one line what pydantic says in several: `title: Input should be a valid string`."""
+    """Say in one line what pydantic says in several (a headline, where, what): `title: Input should be a valid string`."""
     lines = [line.strip() for line in detail.splitlines()]
     said = [line.partition(" [type=")[0] for line in lines if line and not line.startswith("For further information")]
-    return f"{': '.join(said[1:3])}." if len(said) > 2 else " ".join(said)  # noqa: PLR2004 (headline, where, what)
+    return f"{': '.join(said[1:3])}." if len(said) > 2 else " ".join(said)
 
 
 class Storage(ScimStorage):

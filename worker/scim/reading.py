@@ -185,13 +185,16 @@ class Reader:
         with self.database.read() as conn:
             words = Words(conn, self._collation(conn))
             selects = [self._select(one, words) for one in wanted]
-            everything = (selects[0] if len(selects) == 1 else union_all(*selects)).subquery("found")
+            together: Any = selects[0] if len(selects) == 1 else union_all(*selects)
+            everything = together.subquery("found")
             total: int = conn.execute(select(func.count()).select_from(everything)).scalar_one()
             if window.count == 0 or window.start >= min(total, FURTHEST):
                 return total, []
             sort, tie = everything.c.sort, everything.c.id
-            order = [sort.is_(None), sort, tie]
-            page = select(everything.c.type, tie).order_by(*(one.desc() for one in order) if window.descending else order)
+            order: list[Any] = [sort.is_(None), sort, tie]
+            if window.descending:
+                order = [one.desc() for one in order]
+            page = select(everything.c.type, tie).order_by(*order)
             rows = conn.execute(page.limit(window.count).offset(window.start)).all()
             if with_members:
                 rows = _as_many_as_fit(conn, rows)
@@ -221,8 +224,8 @@ def _as_many_as_fit(conn: Connection, rows: Sequence[Row[Any]]) -> Sequence[Row[
     teams = [row.id for row in rows if row.type == "Group"]
     if not teams:
         return rows
-    statement = select(membership.c.group_id, func.count()).where(among(conn, membership.c.group_id, teams))
-    sizes = {one: number for one, number in conn.execute(statement.group_by(membership.c.group_id))}
+    statement = select(membership.c.group_id, func.count().label("size")).where(among(conn, membership.c.group_id, teams))
+    sizes = {row.group_id: row.size for row in conn.execute(statement.group_by(membership.c.group_id))}
     together = accumulate(sizes.get(row.id, 0) for row in rows)
     fitting = sum(1 for number in together if number <= MOST_MEMBERS)
     return rows[: max(1, fitting)]

@@ -1,7 +1,5 @@
 """The addresses below /scim/v2: who may come in, one thread a request, and answers in SCIM's form whatever happens."""
 
-import logging
-from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import anyio
@@ -16,8 +14,6 @@ from worker.web.problems import Problem, away
 
 if TYPE_CHECKING:
     from worker.app import App
-
-log = logging.getLogger(__name__)
 
 ROOT = "/scim/v2"
 MEDIA_TYPE = "application/scim+json"
@@ -70,19 +66,17 @@ def router(app: "App") -> APIRouter:
 
 
 def _answer(app: "App", caller: Caller, request: Request, body: bytes, collations: dict[str, str | None]) -> Response:
-    from worker.scim.protocol import ScimRequest, serve
+    from worker.scim.protocol import serve
     from worker.scim.reading import Reader
     from worker.scim.writing import Writer
 
-    asked = ScimRequest(
-        method=request.method, base_url=f"{request.url.scheme}://{request.url.netloc}{ROOT}",
-        path=request.scope["path"].removeprefix(ROOT), query=dict(request.query_params),
-        headers=list(request.headers.items()), body=body,
-    )  # fmt: skip
     reader = Reader(app.database, caller.source, collations)
-    answer = serve(reader, Writer(app, reader, asked.header("Idempotency-Key")), asked)
-    headers = {"Cache-Control": "no-store", **answer.headers}
-    headers.pop("Content-Type", None)
-    if answer.body is None or answer.status in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED):
-        return Response(None, answer.status, headers)
-    return JSONResponse(answer.body, answer.status, headers, MEDIA_TYPE)
+    status, headers, content = serve(
+        reader, Writer(app, reader, request.headers.get("Idempotency-Key")), method=request.method,
+        base_url=f"{request.url.scheme}://{request.url.netloc}{ROOT}", path=request.scope["path"].removeprefix(ROOT),
+        query=dict(request.query_params), headers=list(request.headers.items()), body=body,
+    )  # fmt: skip
+    headers = {"Cache-Control": "no-store"} | {name: value for name, value in headers.items() if name != "Content-Type"}
+    if content is None:
+        return Response(None, status, headers)
+    return JSONResponse(content, status, headers, MEDIA_TYPE)

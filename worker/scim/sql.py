@@ -74,7 +74,7 @@ class Words:
     def text(self, base: Sql, path: Path) -> Sql:
         """Return the text or number at a path of a JSON value, as text; else NULL."""
         if self.postgresql:
-            found = base.op("#>>", return_type=Text())(_steps(path))
+            found: Sql = base.op("#>>", return_type=Text())(_steps(path))
             return case((self._kind(base, path).in_(["string", "number"]), found), else_=null())
         found = cast(func.json_extract(base, _dollar(path)), Text)
         return case((self._kind(base, path).in_(["text", "integer", "real"]), found), else_=null())

@@ -162,7 +162,7 @@ class Writer:
         answers: list[Acceptance] = []
         for start in range(0, len(wanted), SLICE):
             answers += self._do_all(wanted[start : start + SLICE], deadline)
-        failed = [one for one in answers if one.state not in (State.SUCCEEDED,)]
+        failed = [one for one in answers if one.state != State.SUCCEEDED]
         if failed:
             settled = [one for one in failed if one.state in FINISHED or one.refused]
             count = f"{len(answers) - len(failed)} of {len(answers)} changes of members were made."
@@ -214,14 +214,14 @@ class Writer:
             else:
                 time.sleep(pause)
                 pause = min(pause * 1.5, 0.2)
-            answers = [standing.get(one.id, one) for one in answers]
+            answers = [standing.get(str(one.id), one) for one in answers]
             open_ones = {one: now for one, now in standing.items() if now.state not in FINISHED}
         return answers
 
-    def _standing(self, found: Mapping[str | None, Acceptance]) -> dict[str | None, Acceptance]:
+    def _standing(self, found: Mapping[str, Acceptance]) -> dict[str, Acceptance]:
         columns = [job.c[name] for name in ("id", "state", "result", "reason", "reason_text")]
         with self.app.database.read() as conn:
-            rows = conn.execute(select(*columns).where(among(conn, job.c.id, sorted(str(one) for one in found)))).all()
+            rows = conn.execute(select(*columns).where(among(conn, job.c.id, sorted(found)))).all()
         return {
             row.id: replace(found[row.id], state=row.state, result=row.result, reason=row.reason, reason_text=row.reason_text)
             for row in rows

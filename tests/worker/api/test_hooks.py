@@ -323,6 +323,7 @@ def test_workers_take_it_at_once_or_within_their_round(sqlite_url: str, monkeypa
     monkeypatch.setattr("worker.feeds.feeder.ROUND_SECONDS", 600.0 if taken else 0.2)
     monkeypatch.setattr(deliveries, "take", watched)
     office = Office(sqlite_url)
+    office.keeper.resign()  # the process below enlists itself
     office.app.settings = office.settings.model_copy(update={"feeds": tomllib.loads(declared("hibob", PROFILES["hibob"]))["feeds"]})
     try:
         with Staff(office.app, threads=1, mail_threads=1), doors_of(office) as doors:

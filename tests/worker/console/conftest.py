@@ -1,20 +1,24 @@
 """A console to look at: an office on SQLite behind a real server, and people who are signed in."""
 
 import re
-from collections.abc import Iterator, Mapping
+import shutil
+from collections.abc import Callable, Iterator, Mapping
 from html import unescape
+from pathlib import Path
 from typing import Any
 
+import html5lib
 import httpx
 import pytest
 from doors import Doors, doors_of
 from office import Office
-from pathlib import Path
-import shutil
+
+# A page that holds one of these would run or load what it should not; the policy would stop it, the page must not try.
+_ACTIVE = {"iframe", "object", "embed", "base", "style"}
 
 
 class Browser:
-    """Somebody's browser: keeps the cookie, and fills forms with the session's CSRF token."""
+    """Somebody's browser: keeps the cookie, fills forms with the session's CSRF token, and looks closely at each page."""
 
     def __init__(self, url: str) -> None:
         self.client = httpx.Client(base_url=url, timeout=30)
@@ -29,8 +33,11 @@ class Browser:
         return answer
 
     def get(self, path: str, **facts: Any) -> httpx.Response:
-        """Load a page."""
-        return self.client.get(path, **facts)
+        """Load a page; it must hold nothing that runs, and say so in its policy."""
+        answer = self.client.get(path, **facts)
+        if answer.headers.get("content-type", "").startswith("text/html") and path.startswith("/console"):
+            inert(answer)
+        return answer
 
     def post(self, path: str, fields: Mapping[str, Any] | None = None, **facts: Any) -> httpx.Response:
         """Send a form as a page of the session would."""
@@ -41,6 +48,30 @@ class Browser:
         self.client.close()
 
 
+def inert(answer: httpx.Response) -> None:
+    """A page holds no script, style or handler of its own, leads nowhere else, and its policy allows none of it."""
+    policy = answer.headers["content-security-policy"]
+    if "sandbox" in policy:  # a mail, with the styles that mails have
+        assert "script-src" not in policy
+        assert policy.startswith("default-src 'none'")
+        return
+    assert "unsafe" not in policy
+    for part in ("default-src 'none'", "script-src 'self'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'self'"):
+        assert part in policy
+    assert answer.headers["cache-control"] == "no-store"
+    for element in html5lib.parse(answer.text, namespaceHTMLElements=False).iter():
+        tag, attributes = str(element.tag), element.attrib
+        if tag == "script":
+            assert attributes["src"].startswith("/console/static/")
+            assert not "".join(element.itertext())
+        assert tag not in _ACTIVE or attributes.get("sandbox") == ""
+        for name, value in attributes.items():
+            assert not name.startswith("on"), f"<{tag} {name}>"
+            assert name != "style", f"<{tag} style>"
+            if name in ("href", "src", "action", "formaction"):
+                assert value.startswith(("/console", "#", "?")), f"<{tag} {name}={value!r}>"
+
+
 class Desk:
     """The console of an office, and whoever sits before it."""
 
@@ -48,12 +79,12 @@ class Desk:
         self.doors, self.office, self.url = doors, doors.office, doors.url
         self._browsers: list[Browser] = []
 
-    def browser(self, *scopes: str) -> Browser:
+    def browser(self, *scopes: str, name: str | None = None) -> Browser:
         """A browser; with scopes, of somebody who signed in with a token that has them."""
         found = Browser(self.url)
         self._browsers.append(found)
         if scopes:
-            answer = found.sign_in(self.doors.token(*scopes))
+            answer = found.sign_in(self.doors.token(*scopes, name=name))
             assert answer.status_code == 303, answer.text
         return found
 
@@ -63,20 +94,30 @@ class Desk:
             browser.close()
 
 
-def desk_at(url: str, **settings: Any) -> Iterator[Desk]:
-    """Open an office and its console."""
-    office = Office(url, **settings)
-    with doors_of(office) as doors:
-        desk = Desk(doors)
-        yield desk
-        desk.close()
-    office.close()
+Opens = Callable[..., Desk]
 
 
 @pytest.fixture(scope="module")
-def desk(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    """A console for the tests of one module, on an SQLite of their own."""
-    folder = tmp_path_factory.mktemp("console")
-    for part in sqlite_template.parent.glob(f"{sqlite_template.name}*"):
-        shutil.copy(part, folder / part.name)
-    yield from desk_at(f"sqlite:///{folder / sqlite_template.name}")
+def open_desk(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opens]:
+    """Open consoles, each with a server and an SQLite of its own; settings may be given."""
+    closing: list[Callable[[], object]] = []
+
+    def opened(**settings: Any) -> Desk:
+        folder = tmp_path_factory.mktemp("console")
+        for part in sqlite_template.parent.glob(f"{sqlite_template.name}*"):
+            shutil.copy(part, folder / part.name)
+        office = Office(f"sqlite:///{folder / sqlite_template.name}", **settings)
+        serving = doors_of(office)
+        desk = Desk(serving.__enter__())
+        closing.append(lambda: (desk.close(), serving.__exit__(None, None, None), office.close()))
+        return desk
+
+    yield opened
+    for close in reversed(closing):
+        close()
+
+
+@pytest.fixture(scope="module")
+def desk(open_desk: Opens) -> Desk:
+    """A console for the tests of one module."""
+    return open_desk()

@@ -4,7 +4,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from at_console import confirmed, looked
 from belongings import equip
+from doors import doors_of
+from office import Office
 from sheet import Sheet
 from sqlalchemy import event
 
@@ -258,9 +261,6 @@ def harmless(html: str) -> None:
 
 
 def test_three_people_and_none(sqlite_url: str) -> None:
-    from doors import doors_of
-    from office import Office
-
     office = Office(sqlite_url)
     with doors_of(office) as doors:
         client = doors.caller()
@@ -268,8 +268,36 @@ def test_three_people_and_none(sqlite_url: str) -> None:
         empty = Sheet(client.get("/console/people"))
         assert "There is nobody yet" in empty.text
         assert "There are no groups yet" in Sheet(client.get("/console/groups")).text
-        office.world()
+        for username in ("carol", "ann", "bob"):
+            office.do("create_user", {"username": username})
         three = Sheet(client.get("/console/people"))
         assert names(three) == ["ann", "bob", "carol"]
         assert not list(three.all("a", rel="next"))
+    office.close()
+
+
+def test_the_pages_are_the_same_on_postgresql(postgres_url: str) -> None:
+    office = Office(postgres_url)
+    office.world()
+    with doors_of(office) as doors:
+        client = doors.caller()
+        client.post("/console/sign-in", data={"token": doors.token("admin")})
+        office.do("create_group", {"group": "everybody"})
+        office.do("update_group", {"group": "staff", "add_parents": ["everybody"]})
+        ann = office.user("ann")
+        assert ann is not None
+        equip(office, ann.id)
+        assert names(Sheet(client.get("/console/people?search=ARCHER"))) == ["ann"]
+        assert names(Sheet(client.get("/console/people?after=ann&state=active"))) == ["bob"]
+        assert names(Sheet(client.get("/console/people?state=locked"))) == []
+        assert "a group below" in Sheet(client.get("/console/groups/everybody")).text
+        for tab in TABS:
+            assert client.get(f"/console/people/{ann.id}{tab}").status_code == 200
+        look = looked(client, "revoke_sessions", on={"everybody": "1", "search": "an"})
+        assert "sessions" in look.text
+        done = confirmed(client, look, "End sessions", typed="ann")
+        assert done.status_code == 303
+        office.drain()
+        assert "succeeded" in Sheet(client.get(done.headers["location"])).text
+        assert client.get("/console/people/done/nonsense").status_code == 404
     office.close()
