@@ -65,8 +65,8 @@ def answer_only(port: int) -> None:
 
 
 @contextmanager
-def serving(command: Sequence[str], port: int, environ: dict[str, str]) -> Iterator[None]:
-    """Run a server in a process of its own for as long as the block runs."""
+def serving(command: Sequence[str], port: int, environ: dict[str, str]) -> Iterator[int]:
+    """Run a server in a process of its own for as long as the block runs; gives its pid."""
     process = subprocess.Popen([sys.executable, *command], env={**os.environ, **environ}, cwd=HERE.parent, stdout=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 60
@@ -74,10 +74,16 @@ def serving(command: Sequence[str], port: int, environ: dict[str, str]) -> Itera
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError("the server did not come up; look at what it said")
             time.sleep(0.1)
-        yield
+        yield process.pid
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=30)
+
+
+def most_memory(pid: int) -> float:
+    """The most memory that a process ever had, in MB (VmHWM of proc(5))."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def _answers(port: int) -> bool:
@@ -206,8 +212,8 @@ def _dsn(database_url: str) -> str:
 
 
 @contextmanager
-def doors(postgres: Any, broker_url: str, name: str, port: int) -> Iterator[tuple[str, list[str]]]:
-    """Muster's HTTP on a database of its own: gives the database's URL and a token for each client."""
+def doors(postgres: Any, broker_url: str, name: str, port: int) -> Iterator[tuple[str, list[str], int]]:
+    """Muster's HTTP on a database of its own: gives the database's URL, a token for each client, and the server's pid."""
     from worker import api_tokens, migrate
     from worker.app import App
     from worker.settings import Settings
@@ -221,8 +227,8 @@ def doors(postgres: Any, broker_url: str, name: str, port: int) -> Iterator[tupl
     app.close()
     environ = {"MUSTER_DATABASE_URL": url, "MUSTER_BROKER_URL": broker_url, "MUSTER_SECRET_KEY": SECRET,
                "MUSTER_LISTEN": f"127.0.0.1:{port}", "MUSTER_LOG_LEVEL": "warning"}  # fmt: skip
-    with serving(["-m", "worker", "api"], port, environ):
-        yield url, tokens
+    with serving(["-m", "worker", "api"], port, environ) as pid:
+        yield url, tokens, pid
 
 
 def main(arguments: list[str]) -> None:
@@ -243,12 +249,14 @@ def main(arguments: list[str]) -> None:
         alone, median = one_at_a_time(port, ["none"] * CLIENTS, chosen.jobs, body, 202)
         rows.append(("POST, parsed and answered without a ledger", alone, median))
     with PostgresServer(durable=True) as postgres, RedisServer(aof=True) as redis:
-        with doors(postgres, redis.url, "single", port) as (url, tokens):
+        with doors(postgres, redis.url, "single", port) as (url, tokens, _):
             single, median = one_at_a_time(port, tokens, chosen.jobs, body, 202)
         rows.append(("POST /v1/jobs, one at a time", single, median))
         rows.append(("raw INSERT of the same rows, a commit each", raw_inserts(url), None))
-        with doors(postgres, redis.url, "batch", port) as (url, tokens):
+        with doors(postgres, redis.url, "batch", port) as (url, tokens, pid):
+            before = most_memory(pid)
             many = batch(port, tokens[0], chosen.people)
+            grown = most_memory(pid) - before
         rows.append((f"POST /v1/jobs/batch, {chosen.people:,} lines", many, None))
         rows.append(("raw COPY of the same rows, one commit", chosen.people / copied(url)[0], None))
     print(f"{chosen.jobs:,} jobs by {CLIENTS} clients, one server process, {os.cpu_count()} cores")
@@ -256,3 +264,4 @@ def main(arguments: list[str]) -> None:
     for place, (name, rate, ms) in enumerate(rows):
         base = rows[3][1] if place > 2 else rows[1][1]
         print(f"{name:44} {rate:>9,.0f} {f'{ms:.1f}' if ms is not None else '':>7}  {base / rate:>6.2f}x")
+    print(f"the batch took {grown:.0f} MB of memory in the server")

@@ -33,7 +33,7 @@ def _row(office: Office, id_: str, said: Mapping[str, Any]) -> dict[str, Any]:
         "fingerprint": "0" * 32, "subject": None, "accepted": None, "seq": None, "state": state, "urgent": False,
         "priority": 5, "rank": at, "run_at": at, "gives_access": False, "overtakes": False, "attempts": 0,
         "max_attempts": 8, "crashes": 0, "pruned": False, "created_at": at, "frozen": None, "result": None, "reason": None,
-        "reason_text": None, "requested_by": "tester", "why": None, "on_behalf_of": None,
+        "reason_text": None, "requested_by": "tester", "why": None, "on_behalf_of": None, "lease_until": None,
         "finished_at": office.now - timedelta(seconds=1) if state in ENDED else None,
     }  # fmt: skip
     assert not set(said) - set(base), f"no such columns: {set(said) - set(base)}"

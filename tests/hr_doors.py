@@ -20,6 +20,8 @@ def hr_doors(template: Path, folder: Path, declared: str) -> Iterator[tuple[HR, 
         office.do("create_group", {"group": group})
     try:
         with doors_of(office) as doors:
-            yield HR(office, folder, declared), doors
+            hr = HR(office, folder, declared)
+            office.app.database.settings = hr.settings  # jobs ask it which feeds there are
+            yield hr, doors
     finally:
         office.close()

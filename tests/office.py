@@ -166,7 +166,7 @@ class Office:
         empty = not self.rows("job")
         self._make_world()
         if empty:
-            kept = (table.name for table in metadata.sorted_tables if table.name not in ("worker", "meta"))
+            kept = (table.name for table in metadata.sorted_tables if table.name not in ("worker", "meta", "api_token", "console_session"))
             _worlds[made] = {name: self.rows(name) for name in kept}
 
     def _make_world(self) -> None:

@@ -87,7 +87,7 @@ Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresq
 
 UNFINISHED = "finished_at IS NULL"
 IN_LINE = "state IN ('queued', 'waiting') AND seq IS NOT NULL"
-WANTING = "state IN ('held', 'unknown', 'failed', 'rejected', 'cancelled')"
+NOT_DONE = "state IN ('rejected', 'failed', 'cancelled')"
 
 # ---------------------------------------------------------------------------------------------- the ledger
 
@@ -145,6 +145,9 @@ job = Table(
           sqlite_where=text("finished_at IS NOT NULL AND NOT pruned")),
     # Held jobs wait for a person, so they are few and asked for often.
     Index("ix_job_held", "kind", postgresql_where=text("state = 'held'"), sqlite_where=text("state = 'held'")),
+    # What did not go well is asked for first, and found however many did.
+    Index("ix_job_not_done", "state", "kind", "reason", "finished_at", postgresql_where=text(NOT_DONE),
+          sqlite_where=text(NOT_DONE)),
 )
 
 attempt = Table(

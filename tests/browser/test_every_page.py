@@ -17,7 +17,7 @@ HOSTILE = "<img src=x onerror=document.title='harmed'>\"'><script>document.title
 #: What stands for the parts of a path; what has a part that is not here is not a page of its own.
 PARTS = {"tab": ("sessions", "groups", "events", "consents", "tokens", "mfa", "permissions"), "kind": ("create_user", "delete_user")}
 # Not pages: files, pieces of pages, downloads, and mails that are shown in a frame.
-NO_PAGES = ("static", "standing", "failed-rows", "done", "live", "story", "frame", "preview")
+NO_PAGES = (".css", "static", "standing", "failed-rows", "done", "live", "story", "frame", "preview")
 
 
 @pytest.fixture(scope="module")

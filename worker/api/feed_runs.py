@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 router = APIRouter(prefix="/v1/feeds", tags=["feeds"])
 
 # Progress is looked at this often while something moves by itself, and this often while it waits for a person.
-LOOK_SECONDS, LOOK_SECONDS_WAITING = 1.0, 5.0
+LOOK_SECONDS, LOOK_SECONDS_WAITING = 1.0, 3.0
 # Counting the jobs of a large run costs something: of the time, at most one part in so many is spent on it.
 LOOK_SHARE = 20
 # Proxies close what is silent for half a minute or a minute.

@@ -16,7 +16,7 @@ from worker.door_tables import webhook_endpoint
 from worker.feed_tables import feed_case, feed_run
 from worker.jobs import Registry
 from worker.mail.breaker import BreakerState
-from worker.tables import WANTING, Moment, refusal
+from worker.tables import NOT_DONE, Moment, refusal
 
 # Everybody who looks shares one answer for so long, and at most this part of the time goes into reading it.
 FRESH_SECONDS = 1.0
@@ -34,7 +34,7 @@ NAMED = 5
 OUTCOMES = ("succeeded", "rejected", "cancelled", "failed")
 
 _MINUTE = {"sqlite": "substr(finished_at, 1, 16)", "postgresql": "to_char(finished_at, 'YYYY-MM-DD HH24:MI')"}
-# The literals are what the indexes ix_job_prune and ix_job_wanting say of themselves.
+# The literals are what the indexes ix_job_prune and ix_job_not_done say of themselves.
 _FINISHED = """
     SELECT minute, kind, state, count(*) AS jobs FROM (
         SELECT {minute} AS minute, kind, state FROM job
@@ -44,7 +44,7 @@ _FINISHED = """
 """
 _BAD = text(f"""
     SELECT state, kind, reason, count(*) AS jobs FROM job
-    WHERE {WANTING} AND (finished_at IS NULL OR finished_at > :since)
+    WHERE {NOT_DONE} AND finished_at > :since
     GROUP BY state, kind, reason
 """).bindparams(bindparam("since", type_=Moment()))  # noqa: S608 (our own literals)
 
@@ -120,7 +120,7 @@ def read(app: App) -> Facts:
             at=now, queues=_queues(app.registry, backlog),
             stuck=sorted({one.queue for one in telemetry.stuck(conn, app.registry, now)}),
             hour=_hour(conn, app.registry, now),
-            held=_sum(bad, state="held"), unknown=_sum(bad, state="unknown"),
+            held=_sum(backlog, "held"), unknown=_sum(backlog, "unknown"),
             undelivered=_undelivered(edges, bad),
             failed=_counter(row for row in bad if row.state == "failed" and row.kind not in edges),
             plans=plans, plan_count=plan_count, cases=_cases(conn), endpoints=_paused(conn),
@@ -159,8 +159,8 @@ def _hour(conn: Connection, registry: Registry, now: datetime) -> Hour:
     )  # fmt: skip
 
 
-def _sum(rows: Sequence[Any], *, state: str) -> int:
-    return sum(row.jobs for row in rows if row.state == state)
+def _sum(backlog: telemetry.Backlog, state: str) -> int:
+    return sum(jobs for (_, standing), jobs in backlog.jobs.items() if standing == state)
 
 
 def _counter(rows: Iterable[Any]) -> list[tuple[str, int]]:
@@ -172,8 +172,7 @@ def _counter(rows: Iterable[Any]) -> list[tuple[str, int]]:
 
 def _undelivered(edges: Collection[str], rows: Sequence[Any]) -> list[tuple[str, int]]:
     """Mails and the like that ended without having gone out, and would go out when retried: (kind, jobs)."""
-    finished = ("failed", "rejected", "cancelled")
-    return _counter(row for row in rows if row.kind in edges and row.state in finished and row.reason in UNDELIVERED)
+    return _counter(row for row in rows if row.kind in edges and row.reason in UNDELIVERED)
 
 
 def _held_plans(conn: Connection) -> tuple[int, list[dict[str, Any]]]:

@@ -9,12 +9,11 @@ from typing import Any
 import httpx
 import pytest
 from doors import Doors
-from hr import DECLARED, HEADER, HR, csv_text, open_brakes, person
+from hr import DECLARED, HR, csv_text, open_brakes, person
 from hr_doors import hr_doors
 
 from worker.api import feed_runs, feeds
 from worker.feeds.desk import Feeds
-from worker.web.body import MIB
 
 BRAKED = DECLARED.replace("[feeds.hr.brakes]\ncreate = {}\ndisable = {}\n", "[feeds.hr.brakes]\ncreate = {}\ndisable = { count = 0 }\n")
 EVENTS = '[feeds.events]\nform = "messages"\nmode = "event"\nid_prefix = "ev-"\n' + open_brakes("events")
@@ -70,7 +69,7 @@ def applied(ground: Ground, people: Any) -> dict[str, Any]:
 
 def test_a_file_is_planned_looked_at_and_carried_out(ground: Ground) -> None:
     hr, doors = ground
-    answer = plan(ground, STAFF, headers={"Content-Disposition": 'attachment; filename="../../etc/päople (1).csv"'})
+    answer = plan(ground, STAFF, headers={"Content-Disposition": "attachment; filename*=UTF-8''..%2F..%2Fetc%2Fp%C3%A4ople%20(1).csv"})
     run = answer.json()
     assert (answer.status_code, answer.headers["location"]) == (201, f"/v1/feeds/runs/{run['id']}")
     assert (run["state"], run["counts"]["joiner"], run["total"], run["jobs"]) == ("planned", 3, 3, {})
@@ -80,27 +79,27 @@ def test_a_file_is_planned_looked_at_and_carried_out(ground: Ground) -> None:
         assert looking.get(f"/v1/feeds/runs/{name}").json()["id"] == run["id"]
     again = planned(ground, STAFF, params={"name": "again.csv"})
     assert (again["plan"], again["input"]) == (run["plan"], "again.csv")  # nothing was changed by looking
-    done = doors.caller("feeds:approve:*").post(f"/v1/feeds/runs/{run['plan']}/apply")
+    done = doors.caller("feeds:approve:*").post(f"/v1/feeds/runs/{run['id']}/apply")
     assert done.status_code == 200
     hr.rest()
     [told] = looking.get("/v1/feeds/hr/runs", params={"state": "applied"}).json()["items"]
     assert (told["state"], told["carried"], told["finished_at"] is not None) == ("applied", 3, True)
     assert {row["username"] for row in hr.office.rows("users")} >= {"ann.ash", "ben.birch", "cyd.cedar"}
-    asked = {row["on_behalf_of"] for row in hr.office.jobs("create_user")}
+    asked = {row["on_behalf_of"] for row in hr.office.jobs("onboard_user")}
     assert run["requested_by"] in asked
 
 
 def test_lines_come_page_by_page_with_before_and_after(ground: Ground) -> None:
     _, doors = ground
     applied(ground, STAFF)
-    run = planned(ground, [{**ANN, "last": "Alder"}, {**BEN, "department": ""}, CYD, person("4", "Dot", "Dogwood"), "5,too,few\n"][:4])
+    run = planned(ground, [{**ANN, "last": "Alder"}, {**BEN, "department": "Legal"}, CYD, person("4", "Dot", "Dogwood")])
     looking = doors.caller("feeds:read")
     address = f"/v1/feeds/runs/{run['id']}/actions"
     every = looking.get(address).json()
     assert [(one["external_id"], one["action"]) for one in every["items"]] == [("1", "mover"), ("2", "mover"), ("4", "joiner")]
     assert every["items"][0]["changes"]["name"] == ["Ann Ash", "Ann Alder"]
     assert every["items"][1]["groups"]["removed"] == {"sales": "sales people"}
-    assert every["items"][2]["jobs"][0]["kind"] == "create_user"
+    assert every["items"][2]["jobs"][0]["kind"] == "onboard_user"
     assert every["items"][2]["result"] is None
     found, link = [], f"{address}?limit=1&action=mover"
     while link:
@@ -169,7 +168,6 @@ def test_corrected_rows_make_nobody_missing(ground: Ground) -> None:
         (b"", {}, 422, "empty"),
         (b"id,first", {"Content-Type": "application/x-www-form-urlencoded"}, 415, "no_form"),
         (b"--x", {"Content-Type": "multipart/form-data; boundary=x"}, 415, "no_form"),
-        (b"x", {"Content-Length": str(257 * MIB)}, 413, "too_large"),
     ],
 )  # fmt: skip
 def test_what_is_no_file_is_said_to_be_none(ground: Ground, body: bytes, headers: Mapping[str, str], status: int, code: str) -> None:
@@ -233,12 +231,14 @@ def test_whoever_watches_sees_it_move_and_end(ground: Ground, monkeypatch: pytes
     """A real apply of several chunks, carried in the background while it is watched, and then the jobs."""
     hr, doors = ground
     monkeypatch.setattr(feed_runs, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(feed_runs, "LOOK_SECONDS_WAITING", 0.02)
     monkeypatch.setattr(feed_runs, "LOOK_SHARE", 1)
     monkeypatch.setattr("worker.feeds.apply.CHUNK_SQLITE", 2)
     monkeypatch.setattr(feed_runs, "WAIT_SECONDS", 0.0)
     run = planned(ground, [person(str(number), "Pat", f"P{number}") for number in range(1, 21)])
     told: list[tuple[str, dict[str, Any]]] = []
-    watching = threading.Thread(target=lambda: told.extend(events(doors.caller("feeds:read"), f"/v1/feeds/runs/{run['id']}")))
+    looking = doors.caller("feeds:read")
+    watching = threading.Thread(target=lambda: told.extend(events(looking, f"/v1/feeds/runs/{run['id']}")))
     watching.start()
     answer = doors.caller("feeds:approve:hr").post(f"/v1/feeds/runs/{run['id']}/apply")
     assert answer.status_code == 202
@@ -267,7 +267,7 @@ def test_what_the_server_cannot_carry_any_more_a_worker_does(ground: Ground, mon
     monkeypatch.setattr(feed_runs, "WAIT_SECONDS", 0.2)
     answer = doors.caller("feeds:approve:hr").post(f"/v1/feeds/runs/{run['id']}/apply")
     assert (answer.status_code, answer.json()["state"]) == (202, "applying")
-    assert hr.office.jobs("create_user") == [] or all(row["source"] != "feed/hr" or row["key"].split("/")[0] != run["id"] for row in hr.office.jobs())
+    assert not any(row["key"].startswith(run["id"]) for row in hr.office.jobs())
     hr.feeds.catch_up()
     assert hr.feeds.find(run["id"]).carried == 3
 
@@ -354,15 +354,15 @@ def test_what_is_no_message_is_said_to_be_none(ground: Ground, content: bytes, k
 
 def test_a_case_is_decided(ground: Ground) -> None:
     hr, doors = ground
-    applied(ground, STAFF)
-    assert hr.office.do("deactivate_user", {"user": "ann.ash"}, source="by hand").state == "succeeded"
-    held = applied(ground, [{**ANN, "department": ""}, BEN, CYD])
-    assert held["counts"]["case"] == 1
+    hr.office.do("create_user", {"username": "ann", "name": "Ann Ash", "email": "ann@example.com", "external_id": "1"})
+    assert hr.office.do("deactivate_user", {"user": "ann"}).state == "succeeded"
+    assert applied(ground, STAFF)["counts"]["case"] == 1
     operator = doors.caller("feeds:read", "feeds:approve:hr")
     [case] = operator.get("/v1/feeds/cases", params={"source": "hr"}).json()["items"]
     assert (case["code"], case["external_id"], case["state"]) == ("disabled_by_hand", "1", "open")
+    assert [one["username"] for one in case["candidates"]] == ["ann"]
     address = f"/v1/feeds/cases/{case['id']}/decide"
-    for wrong, told in (({"decision": "new"}, "enable or ignore"), ({"decision": "link"}, "Say which account")):
+    for wrong, told in (({"decision": "new"}, "needs the external id that ann has"), ({"decision": "link"}, "Say which account")):
         answer = operator.post(address, json={**wrong, "reason": "because"})
         assert (answer.status_code, answer.json()["code"], told in answer.json()["detail"]) == (422, "cannot_decide", True)
     decided = operator.post(address, json={"decision": "ignore", "reason": "on purpose"}).json()
@@ -429,4 +429,3 @@ def test_how_all_feeds_stand(ground: Ground) -> None:
     events_feed, hr_feed = doors.caller("look").get("/v1/feeds").json()["items"]
     assert (events_feed["name"], events_feed["messages_waiting"], events_feed["last_run"]) == ("events", 1, None)
     assert (hr_feed["name"], hr_feed["people"], hr_feed["open_cases"], hr_feed["held"], hr_feed["webhook"]) == ("hr", 0, 0, [], None)
-    assert len(HEADER) == 10

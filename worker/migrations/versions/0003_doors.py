@@ -13,10 +13,15 @@ JSON = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
 
 
 def upgrade() -> None:
-    """Make the tables of the doors; of what was there, two more questions are answered without reading all of it."""
+    """Make the tables of the doors; of what was there, three more questions are answered without reading all of it."""
     op.create_index("ix_attempt_at", "attempt", ["at"], if_not_exists=True)
     held = sa.text("state = 'held'")
     op.create_index("ix_job_held", "job", ["kind"], if_not_exists=True, postgresql_where=held, sqlite_where=held)
+    not_done = sa.text("state IN ('rejected', 'failed', 'cancelled')")
+    op.create_index(
+        "ix_job_not_done", "job", ["state", "kind", "reason", "finished_at"], if_not_exists=True, postgresql_where=not_done,
+        sqlite_where=not_done,
+    )
     op.create_table(
         "api_token",
         sa.Column("id", UUID, nullable=False),
