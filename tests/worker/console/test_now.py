@@ -74,7 +74,7 @@ def test_what_waits_for_a_person_leads_to_where_it_is_decided(fresh: Any) -> Non
     office = fresh.office
     mail = {"kind": "send_welcome_email", "reason": "attempts_spent"}
     put_jobs(
-        office, {"state": "held"}, {"state": "held"}, 
+        office, {"state": "held"}, {"state": "held"},
         {"state": "unknown", "kind": "send_recovery_email", "lease_until": office.now},
         {"state": "failed", "reason": "attempts_spent"}, {"state": "failed", **mail},
         {"state": "rejected", "kind": "send_welcome_email", "reason": "relay_refused"},
@@ -150,8 +150,8 @@ def test_the_relay_that_is_left_alone_is_said_with_its_reason(fresh: Any) -> Non
     failure = RelayUnavailable(Stage.CONNECT, "Nobody answers at <relay>.")
     fresh.office.app.room()._breaker.learn(lambda known: breaker.after_failure(known, failure, fresh.office.now))
     text = Sheet(fresh.browser("look").get("/console")).text
-    assert "Mails wait, for the relay failed: Nobody answers at <relay>." in text
-    assert "mails wait 1 failures" in text
+    assert "Mails wait, for the relay failed: The relay cannot take mail just now. Nobody answers at <relay>." in text
+    assert "mails wait 1 failure;" in text
 
 
 def test_the_live_part_is_asked_for_again_and_again(fresh: Any) -> None:
