@@ -19,7 +19,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"context", "queue", "settle"}),
     frozenset({"mail", "runner", "edge", "keeper", "telemetry", "listing", "messages", "pages", "api_tokens", "throttle"}),
     frozenset({"feeds", "webhooks", "plan_view"}),
-    frozenset({"app", "supervisor", "process", "dryrun", "steering"}),
+    frozenset({"app", "supervisor", "process", "dryrun", "steering", "power"}),
     frozenset({"web"}),
     frozenset({"api", "scim", "selfservice", "console"}),
     frozenset({"front"}),

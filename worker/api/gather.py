@@ -1,7 +1,6 @@
 """Jobs that arrive one by one at the same time are taken in together: one commit answers many callers."""
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
 
 # More would hold the locks of their lines longer than a neighbour should wait.
 MOST = 200
-LINGER_SECONDS = 0.005
 # A shared transaction that meets another's lock gives way after this long; its jobs then wait each for itself.
 PATIENCE_MS = 200
 
@@ -51,10 +49,8 @@ class Gather:
         task.add_done_callback(self._tasks.discard)
 
     async def _work(self) -> None:
-        answered = 0
         try:
             while self._waiting:
-                await self._linger(len(self._waiting) + answered)
                 part = [self._waiting.popleft() for _ in range(min(MOST, len(self._waiting)))]
                 try:
                     answers = await run_in_threadpool(self._together, [request for request, _ in part])
@@ -63,18 +59,11 @@ class Gather:
                     for asked in part:
                         self._start(self._alone(asked))
                     continue
-                answered = len(part)
                 for (_, future), answer in zip(part, answers, strict=True):
                     if not future.done():
                         future.set_result(answer)
         finally:
             self._busy = False
-
-    async def _linger(self, expected: int) -> None:
-        """Wait a moment for those just answered: whoever sends one job after the other has the next one ready."""
-        until = time.monotonic() + LINGER_SECONDS
-        while len(self._waiting) < min(expected, MOST) and time.monotonic() < until:
-            await asyncio.sleep(LINGER_SECONDS / 10)
 
     def _together(self, requests: Sequence[Request]) -> list[Acceptance]:
         intake = Intake(self.app.registry)

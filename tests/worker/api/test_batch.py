@@ -55,18 +55,21 @@ def send(client: httpx.Client, text: str | bytes) -> list[dict[str, Any]]:
 class Wire:
     """A client that says and hears as much as it likes, when it likes."""
 
-    def __init__(self, doors: Doors, length: int) -> None:
+    def __init__(self, doors: Doors, length: int | None) -> None:
+        """`length`: of the body; None: it is not said, and comes in chunks."""
         self.token = doors.token("jobs:submit:*", name="wire")
         place = urlsplit(doors.url)
         self.line = socket.create_connection((place.hostname, place.port), timeout=WAIT)
         self.line.sendall(
             f"POST /v1/jobs/batch HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {self.token}\r\n"
-            f"Content-Length: {length}\r\nContent-Type: application/x-ndjson\r\n\r\n".encode()
+            f"{'Transfer-Encoding: chunked' if length is None else f'Content-Length: {length}'}\r\n\r\n".encode()
         )
+        self.chunked = length is None
         self.heard = b""
 
     def say(self, lines: Sequence[str]) -> None:
-        self.line.sendall("".join(one + "\n" for one in lines).encode())
+        said = "".join(one + "\n" for one in lines).encode()
+        self.line.sendall(b"%x\r\n%s\r\n" % (len(said), said) if self.chunked else said)
 
     def hear(self, word: bytes) -> None:
         """Read until the server has said this."""
@@ -129,13 +132,16 @@ def test_a_hundred_thousand_lines_stay_within_the_limit_of_a_body() -> None:
 
 def test_a_body_that_grows_too_large_midway_keeps_its_answers(lite: Doors, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(body, "LIMITS", (("POST", re.compile("/v1/jobs/batch"), 100_000),))
-    said = [(line(n) + "\n").encode() for n in range(1, 3001)]
-    client = lite.caller("jobs:submit:*")
-    answer = client.post("/v1/jobs/batch", content=iter([b"".join(said[:500]), b"".join(said[500:])]))
-    answers = [json.loads(one) for one in answer.text.splitlines()]
-    assert answers[-1]["problem"]["code"] == "too_large"
-    assert answers[-1]["problem"]["from_line"] == answers[-1]["line"] == len(answers)
-    assert len(lite.office.jobs()) == len(answers) - 1 >= 500
+    wire = Wire(lite, None)
+    wire.say([line(n) for n in range(1, 501)])
+    wire.hear(b'"key": "k500"')
+    wire.say([line(n) for n in range(501, 3001)])
+    wire.hear(b"too_large")
+    wire.hear(b"\r\n0\r\n\r\n")
+    wire.line.close()
+    taken = len(lite.office.jobs())
+    assert taken >= 500
+    assert b'"from_line": %d' % (taken + 1) in wire.heard
 
 
 # --------------------------------------------------------------------------------------------------- both ways at once

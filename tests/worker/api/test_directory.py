@@ -10,6 +10,7 @@ from office import Office
 
 from worker import listing
 from worker.api import models
+from worker.directory import groups
 from worker.directory.accounts import find
 from worker.jobs import UserRef
 
@@ -146,7 +147,7 @@ def test_what_is_described_is_what_is_answered(office: Office) -> None:
         assert set(page) == set(models.PersonShown.model_fields)
         assert set(listing.trail(scope.conn, limit=1)[0]) == set(models.Event.model_fields)
         assert set(listing.group_list(scope.conn, limit=1)[0]) == set(models.GroupListed.model_fields)
-        [staff] = listing.groups.find(scope, ["staff"], lock=False)
+        [staff] = groups.find(scope, ["staff"], lock=False)
         assert staff is not None
         assert set(listing.group_page(scope, staff)) - {"members"} == set(models.GroupShown.model_fields)
         assert set(listing.members_of(scope, staff, limit=1)[0]) == set(models.Member.model_fields)

@@ -113,7 +113,7 @@ def test_another_tokens_same_key_is_another_job_and_nobody_reads_it(doors: Doors
 )
 def test_a_missing_or_garbled_key_is_a_bad_request(lite: Doors, headers: list[str], code: str) -> None:
     client = lite.caller("jobs:submit:*")
-    answer = client.post("/v1/jobs", json=GROUP, headers=[("Idempotency-Key", value.encode("latin-1")) for value in headers])
+    answer = client.post("/v1/jobs", json=GROUP, headers=[(b"Idempotency-Key", value.encode("latin-1")) for value in headers])
     assert (answer.status_code, answer.json()["code"]) == (400, code)
     assert lite.office.jobs() == []
 

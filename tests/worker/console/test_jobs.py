@@ -63,7 +63,7 @@ def shelf(open_desk: Any) -> Any:
     desk = open_desk()
     office = desk.office
     office.world()
-    ann = office.submit("lock_user", {"user": "ann", "reason": "gone"}, source="hr", key="K-1", at=office.now + timedelta(days=1))
+    ann = office.submit("lock_user", {"user": "ann", "owner": "it", "reason": "gone"}, source="hr", key="K-1", at=office.now + timedelta(days=1))
     old = office.now - timedelta(days=3)
     put_jobs(
         office, {"state": "failed", "reason": "attempts_spent", "kind": "send_recovery_email", "source": "cli/bob"},
@@ -115,11 +115,11 @@ def test_what_means_nothing_is_said_and_not_guessed(shelf: Any, asked: str, said
     assert said in page.text or not rows_of(page)
 
 
-@pytest.mark.parametrize("name", [*FIELDS, "before", "move", "moved"])
 @pytest.mark.parametrize("value", [HOSTILE, "%00", "x" * 3000, "\u202e", "'; DROP TABLE job; --", "1,2,,3"])
-def test_nothing_in_the_address_breaks_the_page(shelf: Any, name: str, value: str) -> None:
-    answer = shelf.browser("look").get("/console/jobs", params={name: value})
-    assert answer.status_code in (200, 422)
+def test_nothing_in_the_address_breaks_the_page(shelf: Any, value: str) -> None:
+    browser = shelf.browser("look")
+    for name in (*FIELDS, "before", "move", "moved"):
+        assert browser.get("/console/jobs", params={name: value}).status_code in (200, 422), name
 
 
 def test_a_job_is_found_by_the_beginning_of_its_id(shelf: Any) -> None:
@@ -284,7 +284,7 @@ def test_one_job_is_retried_released_and_cancelled(fresh: Any) -> None:
     assert "1 job was brought back" in Sheet(browser.get(answer.headers["location"])).text
     office.drain()
     assert office.ended(refused.id).state == "succeeded"
-    later = office.submit("lock_user", {"user": "ann", "reason": "x"}, at=office.now + timedelta(days=1))
+    later = office.submit("lock_user", {"user": "ann", "owner": "it", "reason": "x"}, at=office.now + timedelta(days=1))
     page = Sheet(browser.get(f"/console/jobs/{later}"))
     assert [form.action for form in page.forms()] == [f"/console/jobs/{later}/cancel"]
     page.forms()[0].send(browser.client)

@@ -1,0 +1,150 @@
+"""Jobs that give somebody power over others, whatever they are called: at the HTTP doors they are for administrators.
+
+A token may submit a kind of job, and the job may still reach further than its kind says: into the administrators' group,
+to an administrator's address, or to a deletion that nobody has time to stop. This is looked at when a job is handed in.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from worker.api_tokens import GRAVE, Caller
+from worker.directory import accounts, groups
+from worker.intake import Request
+from worker.jobs import Kind, Payload, UserRef, fold
+from worker.scope import Scope
+
+if TYPE_CHECKING:
+    from worker.app import App
+
+# Who was offboarded by mistake is missed within a working week; what is deleted sooner is deleted at once.
+SOONEST_DELETION = timedelta(days=7)
+
+#: Fields of payloads that name groups.
+GROUPS = frozenset({
+    "group", "groups", "groups_add", "groups_remove", "parents", "set_parents", "add_parents", "remove_parents",
+})  # fmt: skip
+#: Fields by which somebody else could come to own an account: mails with links go there, or its name is another's.
+OWNED_BY = frozenset({"email", "external_id"})
+
+
+@dataclass(frozen=True)
+class Reach:
+    """A job that reaches further than its kind: the scope that it takes, and why in a sentence."""
+
+    scope: str
+    why: str
+
+
+def beyond(app: "App", caller: Caller, wanted: Sequence[Request]) -> dict[int, Reach]:
+    """Return which of these requests ask for more than this caller may, by their place, whatever their kinds."""
+    if caller.may("admin"):
+        return {}
+    suspects = list(_payloads(app, wanted))
+    if not suspects:
+        return {}
+    found: dict[int, Reach] = {}
+    with app.database.read() as conn:
+        look = _Look(Scope(conn, app.clock(), app.settings))
+        for place, payload in suspects:
+            reach = look.reach(wanted[place].kind, payload)
+            if reach is not None and not caller.may(reach.scope):
+                found[place] = reach
+    return found
+
+
+def out_of_reach(app: "App", caller: Caller) -> list[str]:
+    """Return the kinds whose jobs this caller may not bring back, release or cancel: grave ones that are not theirs to submit."""
+    return sorted(name for name in GRAVE if name in app.registry and not caller.may(f"jobs:submit:{name}"))
+
+
+def _payloads(app: "App", wanted: Sequence[Request]) -> Iterator[tuple[int, Payload]]:
+    """The payloads of those kinds that could reach far; what cannot be read will be refused by the intake."""
+    for place, request in enumerate(wanted):
+        kind = app.registry.get(request.kind)
+        if kind is None or not _could(kind):
+            continue
+        version = kind.payload.version if request.version is None else request.version
+        try:
+            yield place, kind.load(version, request.fields)
+        except (ValidationError, RecursionError, KeyError, TypeError, ValueError, AttributeError):
+            continue
+
+
+def _could(kind: Kind) -> bool:
+    names = kind.payload.model_fields.keys()
+    return kind.name == "remove_mfa_devices" or not names.isdisjoint({*GROUPS, *OWNED_BY, "retention"})
+
+
+class _Look:
+    """One look at who the administrators are, for all jobs of one request."""
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+
+    @cached_property
+    def _group_names(self) -> set[str]:
+        """The administrators' group and all below it, whose members are administrators too."""
+        found = {fold(self.scope.settings.administrators)}
+        pending = groups.find(self.scope, [self.scope.settings.administrators], lock=False)
+        while pending:
+            group = pending.pop()
+            if group is not None:
+                below = [one for one in groups.children_of(self.scope, group) if fold(one.name) not in found]
+                found |= {fold(one.name) for one in below}
+                pending.extend(below)
+        return found
+
+    @cached_property
+    def _administrators(self) -> set[str]:
+        [top] = groups.find(self.scope, [self.scope.settings.administrators], lock=False)
+        return set() if top is None else set(groups.members(self.scope, top, inherited=True))
+
+    def reach(self, kind: str, payload: Payload) -> Reach | None:
+        """Say what a job of this payload takes besides the right to submit its kind."""
+        if not self._group_names.isdisjoint(_named_groups(kind, payload)):
+            return Reach("admin", f"It concerns the group {self.scope.settings.administrators}, or one whose members belong to it")
+        if self._takes_over(kind, payload):
+            return Reach("admin", "It changes how an administrator is reached or recognised")
+        if self._deletes(payload):
+            days = SOONEST_DELETION.days
+            return Reach("jobs:submit:delete_user", f"It would delete the account within {days} days")
+        return None
+
+    def _takes_over(self, kind: str, payload: Payload) -> bool:
+        given: Mapping[str, Any] = {name: getattr(payload, name) for name in OWNED_BY & payload.model_fields_set}
+        if not given and kind != "remove_mfa_devices":
+            return False
+        people = [one for one in accounts.find(self.scope, _people(payload), lock=False) if one is not None]
+        changed = [one for one in people if kind == "remove_mfa_devices" or any(getattr(one, name) != given[name] for name in given)]
+        return any(one.id in self._administrators for one in changed)
+
+    def _deletes(self, payload: Payload) -> bool:
+        retention = getattr(payload, "retention", None)
+        if retention is None:
+            return False
+        left = getattr(payload, "left_at", None)
+        away = retention if left is None else left + retention - self.scope.now
+        return bool(away < SOONEST_DELETION)
+
+
+def _named_groups(kind: str, payload: Payload) -> set[str]:
+    texts: list[str] = []
+    for name in GROUPS & type(payload).model_fields.keys():
+        value: Collection[str] | None = getattr(payload, name)
+        texts.extend([value] if isinstance(value, str) else value or ())
+    if kind == "update_group" and (new := getattr(payload, "name", None)):
+        texts.append(new)
+    return {fold(text) for text in texts}
+
+
+def _people(payload: Payload) -> list[UserRef]:
+    user = getattr(payload, "user", None)
+    if isinstance(user, UserRef):
+        return [user]
+    named = ((name, getattr(payload, name, None)) for name in ("username", "external_id"))
+    return [UserRef.model_validate({name: value}) for name, value in named if value]
