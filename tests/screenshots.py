@@ -40,17 +40,23 @@ def company(up: Upstairs, relay: Relay) -> None:
     up.muster("feed", "apply", "hr", "people.csv")
     until(lambda: len(up.office.rows("users")) == len(people), "everybody to join")
     names = sorted(row["username"] for row in up.office.rows("users"))
+    until(lambda: ended(up, "send_welcome_email") == len(people), "all to be welcomed")
     relay.refusing = True
     for name in names[:7]:
         up.ask("send_recovery_email", {"user": name}, why="asked for at the help desk")
-    until(lambda: sum(row["state"] == "rejected" for row in up.office.jobs()) == 7, "the relay to refuse seven mails")
+    until(lambda: ended(up, "send_recovery_email") == 7, "the relay to refuse seven mails")
     relay.refusing = False
     for name in names[7:12]:
         up.ask("add_to_group", {"user": name, "group": "engineering"}, why="new team")
     gone = [{**one, "status": "Gone", "end": "2026-01-31"} for one in people[:9]]
     moved = [{**one, "department": "Sales"} for one in people[9:14]]
     (up.folder / "people-october.csv").write_text(csv_text([*gone, *moved, *people[14:], person("201", "Ingrid", "Solberg")]))
-    up.muster("feed", "plan", "hr", "people-october.csv")
+    up.muster("feed", "plan", "hr", "people-october.csv", code=1)  # it is held
+
+
+def ended(up: Upstairs, kind: str) -> int:
+    """How many jobs of a kind have ended."""
+    return sum(row["finished_at"] is not None for row in up.office.jobs(kind))
 
 
 def shoot(browser: Browser, name: str, path: str, theme: Theme = "light", size: tuple[int, int] = DESK) -> None:

@@ -90,7 +90,7 @@ def test_ci_runs_the_command_that_the_readme_gives() -> None:
     assert quoted, ".ci/run no longer takes its command from README.md"
     said = subprocess.run(["bash", "-c", quoted[1]], cwd=ROOT, capture_output=True, text=True, check=True)
     assert said.stdout == readme_commands()[1]
-    assert 'MUSTER_REQUIRE=postgresql,redis bash -euo pipefail -c "$test_command"' in script
+    assert 'MUSTER_REQUIRE=postgresql,redis,browser bash -euo pipefail -c "$test_command"' in script
     assert "pytest" not in script, "a second way to run the tests would drift from the first"
     assert (ROOT / ".ci" / "run").stat().st_mode & 0o111, ".ci/run is not executable"
 
@@ -176,4 +176,5 @@ def test_redis_loses_nothing_it_acknowledged() -> None:
 def test_the_mail_catcher_is_for_trying_out_and_stays_on_this_machine() -> None:
     assert SERVICES["mail"]["profiles"] == ["try"]
     assert all(port.startswith("127.0.0.1:") for port in SERVICES["mail"]["ports"])
-    assert not [name for name in SERVICES if name != "mail" and "ports" in SERVICES[name]], "nothing else is published"
+    assert [name for name in SERVICES if "ports" in SERVICES[name]] == ["api", "mail"], "nothing else is published"
+    assert all(port.startswith("127.0.0.1:") for port in SERVICES["api"]["ports"]), "a proxy with TLS stands before it"

@@ -89,10 +89,11 @@ class Upstairs:
         until(lambda: self.office.ended(job_id).state == "succeeded", f"{kind} to succeed")
         return job_id
 
-    def muster(self, *words: str) -> str:
-        """Run a command beside it and return what it printed."""
-        variables = environment(self.database_url, **self.settings)
-        return subprocess.run(
-            [sys.executable, "-m", "worker", *words], env=variables, capture_output=True, text=True, check=True, cwd=self.folder,
-        ).stdout  # fmt: skip
-
+    def muster(self, *words: str, code: int = 0) -> str:
+        """Run a command beside it, which has to end with this code, and return what it printed."""
+        said = subprocess.run(
+            [sys.executable, "-m", "worker", *words], env=environment(self.database_url, **self.settings),
+            capture_output=True, text=True, check=False, cwd=self.folder,
+        )  # fmt: skip
+        assert said.returncode == code, (said.returncode, said.stdout, said.stderr)
+        return said.stdout

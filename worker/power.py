@@ -11,12 +11,15 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
+from sqlalchemy import select
 
 from worker.api_tokens import GRAVE, Caller
+from worker.bulk import among
 from worker.directory import accounts, groups
 from worker.intake import Request
 from worker.jobs import Kind, Payload, UserRef, fold
 from worker.scope import Scope
+from worker.tables import job
 
 if TYPE_CHECKING:
     from worker.app import App
@@ -30,6 +33,9 @@ GROUPS = frozenset({
 })  # fmt: skip
 #: Fields by which somebody else could come to own an account: mails with links go there, or its name is another's.
 OWNED_BY = frozenset({"email", "external_id"})
+
+#: Kinds that stand for another door, and the scope of that door; who operates may still bring such jobs back.
+DOORS_OF_THEIR_OWN: Mapping[str, str] = {"receive_hr_message": "feeds:push:{source}", "deliver_webhook": "admin"}
 
 
 @dataclass(frozen=True)
@@ -57,9 +63,22 @@ def beyond(app: "App", caller: Caller, wanted: Sequence[Request]) -> dict[int, R
     return found
 
 
-def out_of_reach(app: "App", caller: Caller) -> list[str]:
-    """Return the kinds whose jobs this caller may not bring back, release or cancel: grave ones that are not theirs to submit."""
-    return sorted(name for name in GRAVE if name in app.registry and not caller.may(f"jobs:submit:{name}"))
+def out_of_reach(caller: Caller) -> list[str]:
+    """Return the kinds whose jobs this caller may not steer either: the grave ones that are not theirs to submit."""
+    return sorted(name for name in GRAVE if not caller.may(f"jobs:submit:{name}"))
+
+
+def not_theirs(app: "App", caller: Caller, ids: Sequence[str]) -> set[str]:
+    """Return those of these jobs that the caller may not steer, as they could not have submitted them for what they do."""
+    if caller.may("admin"):
+        return set()
+    far = [kind.name for kind in app.registry if _could(kind) and kind.name not in DOORS_OF_THEIR_OWN]
+    with app.database.read() as conn:
+        which = [among(conn, job.c.id, ids), job.c.kind.in_(far)]
+        rows = conn.execute(select(job.c.id, job.c.kind, job.c.version, job.c.payload).where(*which)).all()
+    stored = [Request(row.kind, row.payload, "", version=row.version) for row in rows if isinstance(row.payload, Mapping)]
+    known = [row.id for row in rows if isinstance(row.payload, Mapping)]
+    return {known[place] for place in beyond(app, caller, stored)}
 
 
 def _payloads(app: "App", wanted: Sequence[Request]) -> Iterator[tuple[int, Payload]]:
@@ -77,7 +96,7 @@ def _payloads(app: "App", wanted: Sequence[Request]) -> Iterator[tuple[int, Payl
 
 def _could(kind: Kind) -> bool:
     names = kind.payload.model_fields.keys()
-    return kind.name == "remove_mfa_devices" or not names.isdisjoint({*GROUPS, *OWNED_BY, "retention"})
+    return kind.name in DOORS_OF_THEIR_OWN or kind.name == "remove_mfa_devices" or not names.isdisjoint({*GROUPS, *OWNED_BY, "retention"})
 
 
 class _Look:
@@ -106,6 +125,8 @@ class _Look:
 
     def reach(self, kind: str, payload: Payload) -> Reach | None:
         """Say what a job of this payload takes besides the right to submit its kind."""
+        if kind in DOORS_OF_THEIR_OWN:
+            return Reach(DOORS_OF_THEIR_OWN[kind].format_map(vars(payload)), "Such jobs come through a door of their own")
         if not self._group_names.isdisjoint(_named_groups(kind, payload)):
             return Reach("admin", f"It concerns the group {self.scope.settings.administrators}, or one whose members belong to it")
         if self._takes_over(kind, payload):

@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Connection, select
+from sqlalchemy import ColumnElement, Connection, and_, select
 
-from worker import intake, ledger, listing
+from worker import intake, ledger, listing, power
+from worker.api_tokens import Caller
 from worker.listing import JobFilter
 from worker.scope import Scope
 from worker.states import State, before
@@ -27,8 +28,10 @@ class Move(StrEnum):
     CANCEL = "cancel"
 
 
-def movable(app: "App", move: Move) -> ColumnElement[bool]:
-    """The condition under which a job can be moved so."""
+def movable(app: "App", move: Move, by: Caller | None = None) -> ColumnElement[bool]:
+    """The condition under which a job can be moved so; `by`: and by whom. What is grave takes the right to submit it."""
+    if by is not None and (closed := power.out_of_reach(by)):
+        return and_(movable(app, move), job.c.kind.not_in(closed))
     if move is Move.RETRY:
         return ledger.redrivable(app.registry)
     if move is Move.RELEASE:
@@ -43,22 +46,26 @@ def counts(app: "App", move: Move, wanted: JobFilter) -> list[dict[str, Any]]:
 
 
 def steer(
-    app: "App", move: Move, wanted: JobFilter, *, by: str, advance: Callable[[int, int], None] = lambda _done, _all: None
+    app: "App", move: Move, wanted: JobFilter, *, by: str | Caller, advance: Callable[[int, int], None] = lambda _done, _all: None
 ) -> int:
     """Move the jobs of the filter that can be moved so, oldest first and slice by slice; returns how many were moved.
 
-    `by` is whoever asks; `advance` hears after each slice how many of how many have been gone through.
+    `by` is whoever asks: a token moves only what it could have submitted (worker/power.py); `advance` hears after each slice how many of how many have been gone through.
     """
     with app.database.read() as conn:
-        found = listing.job_ids(conn, wanted, movable(app, move))
+        found = listing.job_ids(conn, wanted, movable(app, move, by if isinstance(by, Caller) else None))
+    who = by.source if isinstance(by, Caller) else by
     moved = 0
     for start in range(0, len(found), SLICE):
         part = found[start : start + SLICE]
-        number, rung = app.database.transact(lambda conn, part=part: _moved(app, conn, move, part, by))  # type: ignore[misc]
+        if isinstance(by, Caller):
+            beyond = power.not_theirs(app, by, part)
+            part = [one for one in part if one not in beyond]
+        number, rung = app.database.transact(lambda conn, part=part: _moved(app, conn, move, part, who))  # type: ignore[misc]
         moved += number
         for kind, urgent in sorted(rung):
             app.ring(kind, urgent)
-        advance(start + len(part), len(found))
+        advance(min(start + SLICE, len(found)), len(found))
     return moved
 
 

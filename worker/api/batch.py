@@ -15,7 +15,8 @@ from pydantic import ValidationError
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from worker.api.jobs import refusal
+from worker import power
+from worker.api.jobs import refusal, too_far
 from worker.api.models import BatchLine, problems
 from worker.api_tokens import Caller
 from worker.database import Busy, Unreachable
@@ -223,6 +224,9 @@ def take_in(app: "App", caller: Caller, part: Sequence[Line]) -> bytes:
             requests.append((number, _read(caller, line)))
         except Problem as problem:
             refused[number] = problem
+    beyond = power.beyond(app, caller, [request for _, request in requests])
+    refused |= {requests[place][0]: too_far(caller, reach) for place, reach in beyond.items()}
+    requests = [one for place, one in enumerate(requests) if place not in beyond]
     taken = app.submit([request for _, request in requests]) if requests else []
     answers = {number: answer for (number, _), answer in zip(requests, taken, strict=True)}
     return b"".join(_line(number, refused.get(number) or answers[number]) for number, _ in part)

@@ -6,18 +6,16 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import ValidationError
 
 from worker import listing
-from worker.api.models import (
+from worker.api.directory_models import (
     EventPage,
     GroupPage,
     GroupShown,
     MemberPage,
-    Moment,
     PersonPage,
     PersonShown,
     SessionList,
-    picked,
-    problems,
 )
+from worker.api.models import Moment, picked, problems
 from worker.api.paging import USUAL_PAGE, Cursor, Limit, PathWord, Word, after, page
 from worker.directory import accounts, groups
 from worker.ids import is_id

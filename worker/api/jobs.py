@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
-from worker import listing
+from worker import listing, power
 from worker.api.gather import Gather
 from worker.api.models import (
     Accepted,
@@ -29,6 +30,7 @@ from worker.api.waits import LONGEST_SECONDS, Waits
 from worker.api_tokens import Caller
 from worker.ids import is_id
 from worker.intake import KEY_LENGTH, Acceptance
+from worker.intake import Request as JobRequest
 from worker.jobs import Kind
 from worker.listing import JobFilter
 from worker.states import FINISHED, State
@@ -95,6 +97,20 @@ def refusal(answer: Acceptance) -> Problem:
     return Problem(status, answer.reason or "refused", answer.reason_text or "", errors=errors)
 
 
+def within_reach(app: "App", caller: Caller, wanted: JobRequest) -> None:
+    """Raise Problem 403 for a job that reaches further than its kind says and than this caller may."""
+    for reach in power.beyond(app, caller, [wanted]).values():
+        raise too_far(caller, reach)
+
+
+def too_far(caller: Caller, reach: power.Reach) -> Problem:
+    """The answer to a job that reaches further than its kind says and than this caller may."""
+    return Problem(
+        403, "not_allowed", f"{reach.why}: for that the token {caller.name} lacks the scope {reach.scope}. An administrator "
+        "can do it.", needed=reach.scope,
+    )  # fmt: skip
+
+
 def _gather(request: Request) -> Gather:
     """The one place of this server where single jobs are collected."""
     state = request.app.state
@@ -135,12 +151,16 @@ async def submit(request: Request, new: NewJob, caller: Known, wait: Wait = 0) -
     """
     key = key_of(request.headers.getlist("idempotency-key"))
     require(caller, f"jobs:submit:{new.kind}")
-    answer = await _gather(request).submit(new.asked_by(caller, key))
+    wanted = new.asked_by(caller, key)
+    if not caller.may("admin"):
+        await run_in_threadpool(within_reach, muster(request), caller, wanted)
+    answer = await _gather(request).submit(wanted)
     if answer.id is None:
         raise refusal(answer)
     if wait and answer.state not in _HAS_ENDED:
         await _waits(request).ended(answer.id, wait)
-        answer = await run_in_threadpool(muster(request).standing, answer)
+        now = await run_in_threadpool(_standing, muster(request), JobFilter(ids=[answer.id]))
+        answer = replace(answer, **{name: now[name] for name in ("state", "result", "reason", "reason_text")}) if now else answer
     status = 200 if answer.state in _HAS_ENDED else 202
     return JSONResponse(answer.as_json(), status, {"Location": f"/v1/jobs/{answer.id}"})
 
@@ -261,9 +281,14 @@ def steer_job(request: Request, job_id: PathWord, move: Move, caller: Known) -> 
     own = found is not None and found["source"] == caller.source
     if found is None or not (operates or own or caller.may("jobs:read")):
         raise _no_such_job()
-    if not (own and move is Move.CANCEL):
+    recalled = own and move is Move.CANCEL
+    if not recalled:
         require(caller, "jobs:operate")
-    if not steer(app, move, wanted, by=caller.source):
+        if found["kind"] in power.out_of_reach(caller):
+            require(caller, f"jobs:submit:{found['kind']}")
+        if power.not_theirs(app, caller, [job_id]):
+            require(caller, "admin")
+    if not steer(app, move, wanted, by=caller.source if recalled else caller):
         raise Problem(
             409, "not_movable", f"The job is {found['state']}, so there is nothing to {move}. {_WHEN_NOT[move]}",
             state=found["state"],

@@ -18,7 +18,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 from starlette.datastructures import FormData, QueryParams
 
-from worker import dryrun, intake, listing
+from worker import dryrun, intake, listing, power
 from worker.console import deeds
 from worker.console.deeds import Deed
 from worker.console.forms import JobForm, Typed
@@ -123,6 +123,7 @@ def take(
             problems[name if name in known else ""] = said
     if problems:
         return _form_page(request, visitor, ask, problems)
+    _within_reach(muster(request), visitor, ask, fields)
     if step != "confirm":
         return _look_page(request, visitor, ask, fields)
     sealed, wrong = _sealed(ask, form)
@@ -134,6 +135,16 @@ def take(
     secret = str(form.get("password") or "")
     answers = _submit(muster(request), visitor, ask, fields, sealed, secret)
     return _answered(request, visitor, ask, fields, answers)
+
+
+def _within_reach(app: "App", visitor: Visitor, ask: Ask, fields: Sequence[Mapping[str, Any]]) -> None:
+    """Raise Problem 403 for what reaches further than its kind says and than this visitor may."""
+    wanted = [intake.Request(ask.kind.name, {**one, **(_stand_in(ask.kind) or {})}, visitor.caller.source) for one in fields]
+    for reach in power.beyond(app, visitor.caller, wanted).values():
+        raise Problem(
+            403, "not_allowed", f"{reach.why}: for that your token lacks the scope {reach.scope}. Nothing was done; an "
+            "administrator can do it.",
+        )  # fmt: skip
 
 
 def _answered(

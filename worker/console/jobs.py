@@ -111,11 +111,11 @@ def carry_out(request: Request, visitor: Annotated[Visitor, seen_by("jobs:read",
     shown = str(form.get("shown", ""))
     with app.database.read() as conn:
         wanted = _whole(app, conn, search)
-        total = sum(row["count"] for row in listing.job_counts(conn, wanted, steering.movable(app, move)))
+        total = sum(row["count"] for row in listing.job_counts(conn, wanted, steering.movable(app, move, visitor.caller)))
     if not shown.isdecimal() or len(shown) > 9 or total > int(shown):
-        return _ask(request, visitor, move, search, shown=shown)
+        return _ask(request, visitor, move, search, again=True)
     done = _Done()
-    aside = Aside(lambda: done.all(steering.steer(app, move, wanted, by=visitor.caller.source, advance=done.part)))
+    aside = Aside(lambda: done.all(steering.steer(app, move, wanted, by=visitor.caller, advance=done.part)))
     aside.settled()
     pulse(request).forget()
     # Who was retried is failed no more: the list of what one asked for would be empty, so the kinds are shown instead.
@@ -136,15 +136,15 @@ class _Done:
         self.count = moved
 
 
-def _ask(request: Request, visitor: Visitor, move: Move, search: JobSearch, *, shown: str = "") -> Response:
+def _ask(request: Request, visitor: Visitor, move: Move, search: JobSearch, *, again: bool = False) -> Response:
     app = muster(request)
     with app.database.read() as conn:
         wanted = _whole(app, conn, search)
-        counts = listing.job_counts(conn, wanted, steering.movable(app, move))
+        counts = listing.job_counts(conn, wanted, steering.movable(app, move, visitor.caller))
     words, will, _ = MOVES[move]
     return page(
-        request, visitor, "jobs_move.html", status=409 if shown else 200, move=str(move), words=words, will=will,
-        counts=counts, total=sum(row["count"] for row in counts), search=search, shown=shown, path=JOBS,
+        request, visitor, "jobs_move.html", status=409 if again else 200, move=str(move), words=words, will=will,
+        counts=counts, total=sum(row["count"] for row in counts), search=search, again=again, path=JOBS,
         back=search.address(JOBS),
     )  # fmt: skip
 
@@ -192,7 +192,7 @@ def move_one(
     wanted = _move(move)
     if not is_id(job_id):
         raise _no_such(job_id)
-    moved = steering.steer(app, wanted, JobFilter(ids=[job_id]), by=visitor.caller.source)
+    moved = steering.steer(app, wanted, JobFilter(ids=[job_id]), by=visitor.caller)
     pulse(request).forget()
     if not moved:
         word = MOVES[wanted][2]
@@ -209,7 +209,7 @@ def _told(request: Request, visitor: Visitor, job_id: str) -> dict[str, Any]:
             raise _no_such(job_id)
         one = JobFilter(ids=[found["job"]["id"]])
         moves = [
-            (str(move), words) for move, (words, _, _) in MOVES.items() if listing.job_ids(conn, one, steering.movable(app, move))
+            (str(move), words) for move, (words, _, _) in MOVES.items() if listing.job_ids(conn, one, steering.movable(app, move, visitor.caller))
         ] if visitor.may("jobs:operate") else []  # fmt: skip
     return found | {"moves": moves, "path": JOBS, "ended": found["job"]["state"] in FINISHED}
 

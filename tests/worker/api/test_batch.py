@@ -196,7 +196,7 @@ def test_what_was_sent_before_is_known_by_its_key(doors: Doors) -> None:
 
 
 def test_a_database_that_goes_away_midway_says_from_which_line_to_send_again() -> None:
-    with PostgresServer() as server:
+    with PostgresServer(durable=True) as server:
         url = server.create_database("cut")
         migrate.upgrade(url)
         office = Office(url)

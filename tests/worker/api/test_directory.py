@@ -9,7 +9,7 @@ from doors import Doors, doors_of
 from office import Office
 
 from worker import listing
-from worker.api import models
+from worker.api import directory_models as models
 from worker.directory import groups
 from worker.directory.accounts import find
 from worker.jobs import UserRef

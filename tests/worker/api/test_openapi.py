@@ -1,5 +1,7 @@
 """The API does what its description says: whatever is sent, no fault inside and no answer that is not described."""
 
+import contextlib
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from hr_doors import hr_doors
 from html5lib import HTMLParser
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from hypothesis.errors import Unsatisfiable
 from schemathesis import APIOperation, GenerationMode
 from schemathesis.checks import content_type_conformance, not_a_server_error
 from schemathesis.specs.openapi.checks import response_headers_conformance, response_schema_conformance, status_code_conformance
@@ -30,6 +33,12 @@ CHECKS = [
     not_a_server_error, status_code_conformance, content_type_conformance, response_headers_conformance,
     response_schema_conformance,
 ]  # fmt: skip
+
+
+@schemathesis.serializer("application/x-ndjson")
+def lines(_ctx: schemathesis.SerializationContext, value: Any) -> bytes:
+    """How a batch is sent: as it is."""
+    return value.encode() if isinstance(value, str) else json.dumps(value).encode()
 
 
 def _web() -> FastAPI:
@@ -60,6 +69,7 @@ def ground(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> I
             run = caller.post("/v1/feeds/hr/plans", content=csv_text([person("1", "Ann", "Ash")]).encode(), params={"file": "a.csv"})
             caller.post("/v1/webhooks", json={"name": "crm", "url": "https://crm.example/in", "patterns": ["user.*"]})
         assert run.status_code < 300, run.text
+        hr.office.drain()  # nobody waits for the end of a job that has ended
         known = {"job_id": made.json()["id"], "run": run.json()["id"], "source": "hr", "user": "ann", "group": "staff", "name": "crm",
                  "kind": "create_user", "move": "retry"}  # fmt: skip
         opened = Ground(doors, known)
@@ -78,4 +88,5 @@ def test_every_answer_is_described(ground: Ground, operation: APIOperation[Any, 
         answer = case.call(base_url=ground.doors.url, session=ground.session)
         case.validate_response(answer, checks=CHECKS)
 
-    ask()
+    with contextlib.suppress(Unsatisfiable) if mode is GenerationMode.NEGATIVE else contextlib.nullcontext():
+        ask()  # where there is nothing to get wrong, nothing is asked

@@ -3,6 +3,7 @@
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -100,21 +101,19 @@ Opens = Callable[..., Desk]
 @pytest.fixture(scope="module")
 def open_desk(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opens]:
     """Open consoles, each with a server and an SQLite of its own; settings may be given."""
-    closing: list[Callable[[], object]] = []
+    with ExitStack() as closing:
 
-    def opened(**settings: Any) -> Desk:
-        folder = tmp_path_factory.mktemp("console")
-        for part in sqlite_template.parent.glob(f"{sqlite_template.name}*"):
-            shutil.copy(part, folder / part.name)
-        office = Office(f"sqlite:///{folder / sqlite_template.name}", **settings)
-        serving = doors_of(office)
-        desk = Desk(serving.__enter__())
-        closing.append(lambda: (desk.close(), serving.__exit__(None, None, None), office.close()))
-        return desk
+        def opened(**settings: Any) -> Desk:
+            folder = tmp_path_factory.mktemp("console")
+            for part in sqlite_template.parent.glob(f"{sqlite_template.name}*"):
+                shutil.copy(part, folder / part.name)
+            office = Office(f"sqlite:///{folder / sqlite_template.name}", **settings)
+            closing.callback(office.close)
+            desk = Desk(closing.enter_context(doors_of(office)))
+            closing.callback(desk.close)
+            return desk
 
-    yield opened
-    for close in reversed(closing):
-        close()
+        yield opened
 
 
 @pytest.fixture(scope="module")

@@ -36,9 +36,7 @@ def test_making_somebody_once(client: ScimClient) -> None:
 
     made = found(answer)
     assert answer.status_code == 201
-    assert answer.headers["location"] == made["meta"]["location"] == f"{client.http.base_url}Users/{made['id']}".replace(
-        "v2//", "v2/"
-    )
+    assert answer.headers["location"] == made["meta"]["location"] == f"{client.http.base_url}Users/{made['id']}"
     assert (made["externalId"], made["active"], made["locale"]) == ("okta-ann@example.com", True, "en-US")
     assert client.get(f"/Users/{made['id']}") == made
     again = refused(client.ask("POST", "/Users", okta_user("ANN@example.com")), 409, "uniqueness")
@@ -52,8 +50,7 @@ def test_an_unknown_id(client: ScimClient) -> None:
 
 
 def test_a_profile_is_put_whole(client: ScimClient) -> None:
-    made = client.create(**{"username": "ann@example.com", **{k: v for k, v in okta_user("ann@example.com").items()
-                                                             if k not in ("schemas", "userName")}})  # fmt: skip
+    made = found(client.ask("POST", "/Users", okta_user("ann@example.com")))
     body = okta_user("ann@example.com", id=made["id"], title="Pilot", displayName="Ann Archer", meta={"resourceType": "User"})
     body["name"] = {"givenName": "Ann", "familyName": "Archer"}
     body[ENTERPRISE] = {"department": "Sales", "employeeNumber": "7"}
