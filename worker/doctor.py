@@ -1,7 +1,5 @@
 """Examines everything Muster needs, and says of each thing whether it is well and what to do if it is not."""
 
-import inspect
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,8 +11,6 @@ from worker.settings import WrongSettings
 
 if TYPE_CHECKING:
     from worker.app import App
-    from worker.jobs import Registry
-    from worker.mail.render import Mail
 
 # A due job is taken up within a second when workers run; after this long, something keeps it.
 LATE = timedelta(minutes=5)
@@ -283,6 +279,7 @@ def _breaker(app: "App") -> Iterator[Finding]:
 
 def _templates(app: "App") -> Iterator[Finding]:
     from worker.mail.room import templates
+    from worker.mail.samples import mail_classes
 
     known = mail_classes(app.registry)
     problems = templates(app.settings).check(known)
@@ -291,21 +288,3 @@ def _templates(app: "App") -> Iterator[Finding]:
         yield Finding("templates", "ok", f"all {len(known)} mails can be written{own}")
     for problem in problems:
         yield Finding("templates", "fail", problem)
-
-
-def mail_classes(registry: "Registry") -> dict[str, "type[Mail]"]:
-    """Return the context of each mail: the one class of Mail that stands in the module of the job that sends it."""
-    from worker.mail.render import Mail
-
-    found: dict[str, type[Mail]] = {}
-    for kind in registry:
-        if kind.shape != "edge":
-            continue
-        module = sys.modules[kind.handler.__module__]
-        classes = [
-            value for _, value in inspect.getmembers(module, inspect.isclass) if issubclass(value, Mail) and value is not Mail
-        ]
-        own = [value for value in classes if value.__module__ == module.__name__] or classes
-        if len(own) == 1:
-            found[kind.name] = own[0]
-    return found

@@ -6,8 +6,8 @@ import pytest
 from stage import KINDS
 
 from worker.app import load_jobs
-from worker.doctor import mail_classes
 from worker.mail.render import PARTS, Mail, TemplateProblem, Templates, packaged_folder
+from worker.mail.samples import mail_classes
 
 MAILS = mail_classes(load_jobs(("actors",)))
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from shell import Shell
 
-from worker.doctor import mail_classes
 from worker.mail.catcher import Catcher
+from worker.mail.samples import mail_classes
 
 
 @pytest.fixture

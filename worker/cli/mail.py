@@ -29,9 +29,9 @@ def mail() -> None:
 def preview(name: str | None, file: Path | None, locale: str | None, as_json: bool) -> None:
     """Write the mail NAME with made-up facts and print it; without NAME, list the mails there are."""
     from worker.app import load_jobs
-    from worker.doctor import mail_classes
     from worker.mail.render import TemplateProblem
     from worker.mail.room import templates
+    from worker.mail.samples import mail_classes
 
     settings = desk.read_settings()
     registry = load_jobs(settings.actors)

@@ -182,9 +182,10 @@ def _look_page(
         trials.append(dryrun.preview(app, wanted))
     payload = ask.kind.payload.model_validate({**fields[0], **sealed})
     several = len(ask.people) > 1
+    whom: list[User | None] = [*ask.people] or [None]
     return page(
         request, visitor, "people/look.html", status=422 if wrong else 200, ask=ask, back=_back(ask), wrong=wrong or {},
-        trials=[_said(app, trial) | {"person": one} for trial, one in zip(trials, ask.people or [None], strict=False)],
+        trials=[_said(app, trial) | {"person": one} for trial, one in zip(trials, whom, strict=False)],
         untried=max(0, len(fields) - TRIED), several=several, possible=any(_possible(trial) for trial in trials),
         dangerous=deeds.dangerous(ask.kind, payload, several), password=PASSWORD in ask.kind.payload.sealed_fields,
         shortest=passwords.SHORTEST, choices=_choices(ask, fields[0]),

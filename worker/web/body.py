@@ -18,6 +18,7 @@ LIMITS: tuple[tuple[str, re.Pattern[str], int], ...] = (
     ("POST", re.compile(r"/v1/jobs/batch"), 256 * MIB),
     # A file of half a million people; written to disk as it comes.
     ("POST", re.compile(r"/v1/feeds/[^/]+/plans"), 256 * MIB),
+    ("POST", re.compile(r"/console/feeds/[^/]+/plan"), 256 * MIB),
     # 20,000 messages of HR systems; kept at once. By webhook they come one by one, from whoever knows the address.
     ("POST", re.compile(r"/v1/feeds/[^/]+/messages"), 16 * MIB),
     ("POST", re.compile(r"/v1/feeds/[^/]+/events"), 1 * MIB),

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import pytest
 from doors import Doors
 from office import Office
 from scim_client import BULK, ENTERPRISE, ScimClient, found, refused
@@ -80,7 +79,7 @@ def test_limits(sqlite_doors: Doors) -> None:
         refused(client.patch("/Users/x", *many), 413)
 
 
-@pytest.mark.parametrize("path", ["/Me", "/Users/.search", "/Bulk", "/Zed", ""])
-def test_paths_that_are_none(client: ScimClient, path: str) -> None:
-    [outcome] = bulk(client, {"method": "POST", "path": path, "bulkId": "1", "data": {"userName": "x"}})
-    assert outcome["status"] in ("400", "404", "405")
+def test_paths_that_are_none(client: ScimClient) -> None:
+    for path in ("/Me", "/Users/.search", "/Bulk", "/Zed", ""):
+        [outcome] = bulk(client, {"method": "POST", "path": path, "bulkId": "1", "data": {"userName": "x"}})
+        assert outcome["status"] in ("400", "404", "405")

@@ -111,18 +111,15 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
-def test_what_is_written_into_a_value_stays_a_value(client: ScimClient, text: str) -> None:
+def test_what_is_written_into_a_value_stays_a_value(client: ScimClient) -> None:
     client.create("ann", title="Boss")
-    quoted = json.dumps(text)
-    for attribute in ("userName", "title", "id", "externalId", "emails.value", "groups.display", "displayName"):
-        for operator in ("eq", "co", "sw", "ew", "gt"):
-            where = f"{attribute} {operator} {quoted}"
-            answer = client.http.get("/Users", params={"filter": where})
-            assert answer.status_code == 200, (where, answer.text)
-            if operator != "gt":
-                assert answer.json()["totalResults"] == 0, where
-    assert client.get("/Users", filter=f"not (title eq {quoted})")["totalResults"] == 1
+    for text in HOSTILE:
+        quoted = json.dumps(text)
+        for attribute in ("userName", "title", "id", "externalId", "emails.value", "groups.display"):
+            operator = {"userName": "co", "title": "sw", "emails.value": "ew"}.get(attribute, "eq")
+            where = f"{attribute} {operator} {quoted} or {attribute} eq {quoted}"
+            assert client.search(where) == [], where
+        assert client.get("/Users", filter=f"not (title eq {quoted}) or userName lt {quoted}")["totalResults"] == 1
 
 
 def test_values_that_no_database_holds(client: ScimClient) -> None:
@@ -141,11 +138,11 @@ MALFORMED = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("where", MALFORMED)
-def test_what_is_no_filter(client: ScimClient, where: str) -> None:
+def test_what_is_no_filter(client: ScimClient) -> None:
     client.create("ann", password="otters in the harbour")
 
-    refused(client.http.get("/Users", params={"filter": where}), 400, "invalidFilter")
+    for where in MALFORMED:
+        refused(client.http.get("/Users", params={"filter": where}), 400, "invalidFilter")
 
 
 def test_filters_without_end(client: ScimClient) -> None:
@@ -181,7 +178,7 @@ def test_what_others_wrote_into_the_attributes(client: ScimClient, office: Offic
     office.do("create_user", {"username": "two", "attributes": {"scim": {"emails": two, "roles": two}}})
 
     assert len(client.get("/Users")["Resources"]) == 2 * len(junk) + 1
-    for where in ('emails.value eq "x"', "phoneNumbers pr", 'photos[value eq "x"]', "emails.primary eq true", 'title eq "5"',
+    for where in ('emails.value eq "x"', "phoneNumbers pr", 'photos[value eq "https://x.example"]', "emails.primary eq true", 'title eq "5"',
                   "name pr", "not (nickName pr)", f'{ENTERPRISE}:department eq "7"', "preferredLanguage pr"):  # fmt: skip
         answer = client.http.get("/Users", params={"filter": where, "sortBy": "emails"})
         assert answer.status_code == 200, (where, answer.text)
