@@ -1,4 +1,4 @@
-"""Jobs handed in over HTTP: one at a time by 8 clients, and 100,000 in one batch; beside HTTP alone and raw INSERT of the same rows."""
+"""Jobs handed in over HTTP: one at a time by 8 clients, 100,000 in one batch, users by SCIM; beside HTTP alone and raw writes of the same rows."""
 
 import argparse
 import http.client
@@ -37,6 +37,15 @@ def job(number: int) -> dict[str, Any]:
     """One job about a person of its own."""
     person = {"username": f"person{number}", "name": f"Person {number}", "email": f"person{number}@example.com"}
     return {"kind": "create_user", "payload": person}
+
+
+def scim_user(number: int) -> bytes:
+    """The same person as an identity system sends it."""
+    person = job(number)["payload"]
+    return json.dumps({
+        "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"], "userName": person["username"], "displayName": person["name"],
+        "emails": [{"value": person["email"], "type": "work", "primary": True}], "active": True,
+    }).encode()  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------------------------ servers
@@ -236,6 +245,7 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks http", description=__doc__)
     parser.add_argument("--jobs", type=int, default=10_000, help="how many jobs one at a time (default 10000)")
     parser.add_argument("--people", type=int, default=100_000, help="how many jobs in the batch (default 100000)")
+    parser.add_argument("--scim", type=int, default=1_000, help="how many users by SCIM (default 1000)")
     chosen = parser.parse_args(arguments)
     sys.path.insert(0, str(HERE.parent / "tests"))
     from servers import PostgresServer, RedisServer, free_port
@@ -243,25 +253,29 @@ def main(arguments: list[str]) -> None:
     def body(number: int) -> bytes:
         return json.dumps(job(number)).encode()
 
-    rows: list[tuple[str, float, float | None]] = []
+    #: What it is, a second, median in ms, and what of Muster's it stands beside.
+    rows: list[tuple[str, float, float | None, float]] = []
     port = free_port()
     with serving(["-c", f"from benchmarks.http import answer_only; answer_only({port})"], port, {}):
-        alone, median = one_at_a_time(port, ["none"] * CLIENTS, chosen.jobs, body, 202)
-        rows.append(("POST, parsed and answered without a ledger", alone, median))
+        alone, alone_ms = one_at_a_time(port, ["none"] * CLIENTS, chosen.jobs, body, 202)
     with PostgresServer(durable=True) as postgres, RedisServer(aof=True) as redis:
         with doors(postgres, redis.url, "single", port) as (url, tokens, _):
-            single, median = one_at_a_time(port, tokens, chosen.jobs, body, 202)
-        rows.append(("POST /v1/jobs, one at a time", single, median))
-        rows.append(("raw INSERT of the same rows, a commit each", raw_inserts(url), None))
+            single, ms = one_at_a_time(port, tokens, chosen.jobs, body, 202)
+        rows.append(("POST /v1/jobs, one at a time", single, ms, single))
+        rows.append(("POST, read and answered without a ledger", alone, alone_ms, single))
+        rows.append(("raw INSERT of the same rows, a commit each", raw_inserts(url), None, single))
         with doors(postgres, redis.url, "batch", port) as (url, tokens, pid):
             before = most_memory(pid)
             many = batch(port, tokens[0], chosen.people)
             grown = most_memory(pid) - before
-        rows.append((f"POST /v1/jobs/batch, {chosen.people:,} lines", many, None))
-        rows.append(("raw COPY of the same rows, one commit", chosen.people / copied(url)[0], None))
+        rows.append((f"POST /v1/jobs/batch, {chosen.people:,} lines", many, None, many))
+        rows.append(("raw COPY of the same rows, one commit", chosen.people / copied(url)[0], None, many))
+        with doors(postgres, redis.url, "scim", port) as (url, tokens, _):
+            scim, ms = one_at_a_time(port, tokens, chosen.scim, scim_user, 201, path="/scim/v2/Users", media_type="application/scim+json")
+        rows.append(("POST /scim/v2/Users, done when answered", scim, ms, scim))
+        rows.append(("raw COPY of the same rows, one commit", chosen.scim / copied(url)[0], None, scim))
     print(f"{chosen.jobs:,} jobs by {CLIENTS} clients, one server process, {os.cpu_count()} cores")
-    print(f"{'':44} {'jobs/s':>9} {'ms':>7}  {'of it':>7}")
-    for place, (name, rate, ms) in enumerate(rows):
-        base = rows[3][1] if place > 2 else rows[1][1]
-        print(f"{name:44} {rate:>9,.0f} {f'{ms:.1f}' if ms is not None else '':>7}  {base / rate:>6.2f}x")
+    print(f"{'':44} {'a second':>9} {'ms':>7}  {'Muster is':>9}")
+    for name, rate, ms_or_none, base in rows:
+        print(f"{name:44} {rate:>9,.0f} {f'{ms_or_none:.1f}' if ms_or_none else '':>7}  {base / rate:>8.2f}x")
     print(f"the batch took {grown:.0f} MB of memory in the server")

@@ -1,7 +1,7 @@
 """An identity system at the SCIM door of an office: speaks like Okta and Entra, and as scim2-tester does."""
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import httpx
 from doors import Doors
@@ -43,7 +43,7 @@ class ScimClient:
         caller = doors.caller("scim", name=name)
         self.http = httpx.Client(base_url=f"{doors.url}/scim/v2", headers=caller.headers, timeout=60)
 
-    def __enter__(self) -> "ScimClient":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,5 +1,6 @@
 """All HTTP doors as one application, and the server that opens them."""
 
+import asyncio
 import logging
 import socket
 import threading
@@ -45,6 +46,7 @@ def build(app: "App") -> FastAPI:
     web.state.muster = app
     web.state.limits = Limits()
     web.state.tally = Tally()
+    web.state.closing = asyncio.Event()
     web.add_middleware(Body)
     web.add_middleware(Answers, settings=app.settings, tally=web.state.tally)  # the last one is around all others
     problems.install(web)
@@ -83,14 +85,30 @@ def address(listening: socket.socket) -> str:
     return f"http://{shown}:{port}"
 
 
-def server(app: "App") -> uvicorn.Server:
+class Server(uvicorn.Server):
+    """uvicorn's server, which lets go whoever waits for something when it is to stop."""
+
+    def __init__(self, config: uvicorn.Config, closing: asyncio.Event) -> None:
+        """`closing`: what those who wait look at."""
+        self._closing = closing
+        super().__init__(config)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop."""
+        self._closing.set()
+        await super().shutdown(sockets)
+
+
+def server(app: "App") -> Server:
     """Return the HTTP server, not yet started. X-Forwarded-For is believed from MUSTER_TRUSTED_PROXIES alone."""
-    return uvicorn.Server(
+    web = build(app)
+    return Server(
         uvicorn.Config(
-            build(app), loop="uvloop", http=Connection, ws="none", access_log=False, log_config=None, log_level="error",
+            web, loop="uvloop", http=Connection, ws="none", access_log=False, log_config=None, log_level="error",
             server_header=False, timeout_keep_alive=KEEP_ALIVE_SECONDS, timeout_graceful_shutdown=GRACE_SECONDS,
             forwarded_allow_ips=app.settings.trusted_proxies,
-        )
+        ),
+        web.state.closing,
     )  # fmt: skip
 
 

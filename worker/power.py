@@ -55,7 +55,7 @@ def beyond(app: "App", caller: Caller, wanted: Sequence[Request]) -> dict[int, R
         return {}
     found: dict[int, Reach] = {}
     with app.database.read() as conn:
-        look = _Look(Scope(conn, app.clock(), app.settings))
+        look = _Look(Scope(conn, app.clock(), app.settings), [(wanted[place].kind, payload) for place, payload in suspects])
         for place, payload in suspects:
             reach = look.reach(wanted[place].kind, payload)
             if reach is not None and not caller.may(reach.scope):
@@ -100,10 +100,12 @@ def _could(kind: Kind) -> bool:
 
 
 class _Look:
-    """One look at who the administrators are, for all jobs of one request."""
+    """One look at who the administrators are, and at whom the jobs concern, for all jobs of one request."""
 
-    def __init__(self, scope: Scope) -> None:
+    def __init__(self, scope: Scope, suspects: Sequence[tuple[str, Payload]]) -> None:
         self.scope = scope
+        refs = {ref.name: ref for kind, payload in suspects if _touches(kind, payload) for ref in _people(payload)}
+        self._known = dict(zip(refs, accounts.find(scope, list(refs.values()), lock=False), strict=True)) if refs else {}
 
     @cached_property
     def _group_names(self) -> set[str]:
@@ -127,7 +129,8 @@ class _Look:
         """Say what a job of this payload takes besides the right to submit its kind."""
         if kind in DOORS_OF_THEIR_OWN:
             return Reach(DOORS_OF_THEIR_OWN[kind].format_map(vars(payload)), "Such jobs come through a door of their own")
-        if not self._group_names.isdisjoint(_named_groups(kind, payload)):
+        named = _named_groups(kind, payload)
+        if named and not self._group_names.isdisjoint(named):
             return Reach("admin", f"It concerns the group {self.scope.settings.administrators}, or one whose members belong to it")
         if self._takes_over(kind, payload):
             return Reach("admin", "It changes how an administrator is reached or recognised")
@@ -137,10 +140,10 @@ class _Look:
         return None
 
     def _takes_over(self, kind: str, payload: Payload) -> bool:
-        given: Mapping[str, Any] = {name: getattr(payload, name) for name in OWNED_BY & payload.model_fields_set}
-        if not given and kind != "remove_mfa_devices":
+        if not _touches(kind, payload):
             return False
-        people = [one for one in accounts.find(self.scope, _people(payload), lock=False) if one is not None]
+        given: Mapping[str, Any] = {name: getattr(payload, name) for name in OWNED_BY & payload.model_fields_set}
+        people = [one for ref in _people(payload) if (one := self._known[ref.name]) is not None]
         changed = [one for one in people if kind == "remove_mfa_devices" or any(getattr(one, name) != given[name] for name in given)]
         return any(one.id in self._administrators for one in changed)
 
@@ -151,6 +154,11 @@ class _Look:
         left = getattr(payload, "left_at", None)
         away = retention if left is None else left + retention - self.scope.now
         return bool(away < SOONEST_DELETION)
+
+
+def _touches(kind: str, payload: Payload) -> bool:
+    """Whether the job changes how somebody is reached, recognised or let in."""
+    return kind == "remove_mfa_devices" or not OWNED_BY.isdisjoint(payload.model_fields_set)
 
 
 def _named_groups(kind: str, payload: Payload) -> set[str]:

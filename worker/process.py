@@ -17,6 +17,7 @@ from worker import faultpoints
 from worker.app import App
 from worker.collector import calm_collector
 from worker.database import Busy, Unreachable
+from worker.feeds.pushing import KIND as MESSAGES
 from worker.intake import Acceptance, Request, record_refusal, refused
 from worker.jobs import DIRECTORY, URGENT
 from worker.keeper import Keeper
@@ -60,7 +61,7 @@ class Doorway:
             self.edge.run(kind, urgent=False)
         else:
             self.runner.run(kind, urgent=queue == URGENT)
-        if kind == MESSAGES:
+        if kind == MESSAGES:  # rung by webhooks, too
             self.messages_came()
 
     def ingress(self, kind: str, queue: str, kwargs: Mapping[str, object], message_id: str) -> None:
@@ -98,9 +99,6 @@ class Doorway:
         with self.app.scope() as scope:
             record_refusal(scope, refused(request, "unreadable", problem=reason), evidence)
 
-
-#: Rung for messages of HR systems, also by webhooks, which store them themselves.
-MESSAGES = "receive_hr_message"
 
 #: What a foreign message may hold; docs/enqueue.md shows it.
 FIELDS: Mapping[str, type] = {

@@ -3,13 +3,18 @@
 import re
 import shutil
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from at_console import opened
 from doors import Doors, doors_of
+from knocks import Knock
 from office import Office
+
+from worker import api_tokens
 
 
 class Street:
@@ -115,15 +120,83 @@ def test_the_console_gives_no_more_power_than_the_api(street: Street) -> None:
     ann, bob = street.office.user("ann"), street.office.user("bob")
     assert ann is not None
     assert bob is not None
-    page = visitor.get(f"/console/people/do/add_to_group?user={ann.id}").text
-    form = {**dict(re.findall(r'name="(csrf|nonce)" value="([^"]+)"', page)), "present": "{}"}
-    assert {"csrf", "nonce"} < form.keys()
     before = len(street.office.jobs())
-    for kind, fields in (
-        ("add_to_group", {"user": ann.id, "group": "administrators"}), ("update_user", {"user": bob.id, "email": "eve@example.com"}),
-        ("offboard_user", {"user": ann.id, "retention": "1 second", "typed": "ann"}), ("delete_user", {"user": ann.id, "typed": "ann"}),
+    for kind, user, typed in (
+        ("add_to_group", ann, {"group": "administrators"}), ("update_user", bob, {"email": "eve@example.com"}),
+        ("offboard_user", ann, {"retention": "1 second"}),
     ):  # fmt: skip
-        for step in ("look", "confirm"):
-            answer = visitor.post(f"/console/people/do/{kind}", data={**form, **fields, "step": step})
-            assert answer.status_code == 403, (kind, step)
+        form = opened(visitor, kind, user=user.id).form("/console/people/do/")
+        assert form.send(visitor, "Show what", typed).status_code == 403
+        straight = {**form.fields(), **typed, "step": "confirm", "typed": user.username}  # as if the look had been shown
+        assert visitor.post(f"/console/people/do/{kind}", data=straight).status_code == 403
+    for other in ("delete_user", "grant_permission", "reset_password"):
+        assert visitor.get(f"/console/people/do/{other}", params={"user": ann.id}).status_code == 403
+        tampered = {**form.fields(), "step": "confirm", "typed": "ann"}  # another job's form, sent to this address
+        assert visitor.post(f"/console/people/do/{other}", data=tampered).status_code == 403
     assert len(street.office.jobs()) == before
+
+
+def test_the_console_lets_no_held_job_of_administrators_go(street: Street) -> None:
+    visitor = street.doors.caller()
+    visitor.post("/console/sign-in", data={"token": street.doors.token("operate")})
+    csrf = {"csrf": hidden(visitor.get("/console/jobs").text, "csrf")}
+    held = [
+        street.submit(street.administrator, "delete_user", {"user": "carol"}, hold="wait").json()["id"],
+        street.submit(street.administrator, "add_to_group", {"user": "ann", "group": "crew"}, hold="wait").json()["id"],
+    ]
+    for job in held:
+        assert visitor.post(f"/console/jobs/{job}/release", data=csrf).status_code in (403, 409)
+    for kind in ("delete_user", "add_to_group"):
+        visitor.post("/console/jobs/move", data={**csrf, "move": "release", "kind": kind, "state": "held", "shown": "1000"})
+    assert [street.office.ended(job).state for job in held] == ["held", "held"]
+
+
+# ---------------------------------------------------------------------------------------------- in the meantime
+
+
+def test_a_token_revoked_while_somebody_waits_learns_nothing(street: Street) -> None:
+    secret = street.doors.token("jobs:submit:create_group", name="waiting")
+    waiting = httpx.Client(base_url=street.doors.url, headers={"Authorization": f"Bearer {secret}"}, timeout=30)
+    with ThreadPoolExecutor(1) as pool, waiting:
+        job = street.submit(waiting, "create_group", {"group": "awaited"}, hold="wait").json()["id"]
+        answer = pool.submit(waiting.get, f"/v1/jobs/{job}?wait=1")
+        with street.office.scope() as scope:
+            api_tokens.revoke(scope, "waiting", by="tester")
+        assert answer.result().status_code == 401
+
+
+def test_a_server_that_stops_answers_those_who_wait(sqlite_url: str) -> None:
+    office = Office(sqlite_url)
+    with doors_of(office) as doors:
+        client = doors.caller("admin")
+        body = {"kind": "create_group", "payload": {"group": "later"}, "hold": "wait"}
+        job = client.post("/v1/jobs", json=body, headers={"Idempotency-Key": '"k"'}).json()["id"]
+        waiting = Knock(doors.url)
+        waiting.send(f"GET /v1/jobs/{job}?wait=60 HTTP/1.1\r\nHost: x\r\nAuthorization: {client.headers['authorization']}\r\n\r\n")
+        client.get("/health/live")  # another one was answered since, so that the server has seen the first
+    answer = waiting.answer()
+    assert (answer.status, answer.json()["state"]) == (200, "held")
+    waiting.close()
+    office.close()
+
+
+# ------------------------------------------------------------------------------------------------- who is known
+
+
+def test_the_next_answer_on_a_connection_does_not_tell_who_is_known(postgres_url: str) -> None:
+    """Whoever asks for a recovery mail and then for something else would wait while the first is looked up."""
+    office = Office(postgres_url)
+    with doors_of(office) as doors:
+        client = doors.caller()
+        with office.app.database.write() as conn:
+            conn.exec_driver_sql("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")  # the lookup does not get on now
+            assert client.post("/recover", data={"who": "ann"}).status_code == 303
+            assert client.get("/recover/page.css", timeout=10).status_code == 200
+    office.close()
+
+
+def hidden(page: str, name: str) -> str:
+    """The value of a hidden field of a page."""
+    found = re.search(rf'name="{name}" value="([^"]+)"', page)
+    assert found is not None
+    return found[1]

@@ -1,6 +1,7 @@
 """Every example of docs/enqueue.md, carried out: what it hands in is done by real workers."""
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -22,6 +23,8 @@ from servers import PostgresServer
 from shell import Shell
 from sqlalchemy import create_engine, select, text
 
+from worker import api_tokens, front
+from worker.api.models import NewJob
 from worker.app import App, load_jobs
 from worker.intake import KEY_LENGTH, Acceptance, Request
 from worker.process import FIELDS, Staff
@@ -136,6 +139,60 @@ def submit(app: App, kind: str, fields: dict[str, Any], **facts: Any) -> Accepta
     [answer] = app.submit([Request(kind, fields, "test", **facts)])
     assert answer.id is not None, answer.reason_text
     return answer
+
+
+# -------------------------------------------------------------------------------------------------------- HTTP
+
+
+@pytest.fixture
+def door(app: App) -> Iterator[dict[str, str]]:
+    """The variables of whoever comes by HTTP: where the door is, and a token called payroll."""
+    with app.scope() as scope:
+        token = api_tokens.create(scope, "payroll", ["jobs:submit:*", "scim"], by="tester")
+    with front.serving(app, front.listen("127.0.0.1:0")) as url:
+        yield {**os.environ, "URL": url, "TOKEN": token}
+
+
+def shell_says(name: str, door: dict[str, str]) -> str:
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    command = ["sh", "-c", example(name, PAGE).replace("curl ", "curl --silent --show-error ", 1)]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, env=door).stdout
+
+
+def test_a_job_by_curl_and_by_python_is_one_job(app: App, door: dict[str, str]) -> None:
+    answer = json.loads(shell_says("curl", door))
+    assert (answer["state"], answer["key"], answer["duplicate"]) == ("succeeded", "hire-1003", False)
+    python = [sys.executable, "-c", example("http_python", PAGE)]
+    said = subprocess.run(python, capture_output=True, text=True, check=True, timeout=60, env=door).stdout
+    assert said == "create_user succeeded \n"
+    assert done(app, "hire-1003", "token/payroll")["id"] == answer["id"]
+    assert usernames(app) == {"cleo"}
+
+
+def test_many_jobs_by_curl(app: App, door: dict[str, str]) -> None:
+    group, hana, ivo = (json.loads(line) for line in shell_says("http_batch", door).splitlines())
+    assert [one["line"] for one in (group, hana, ivo)] == [1, 2, 3]
+    assert ivo["problem"]["code"] == "bad_payload"
+    assert {error["field"] for error in ivo["problem"]["errors"]} == {"payload.username", "payload.nickname"}
+    done(app, "hire-1008", "token/payroll")
+    done(app, "group-support", "token/payroll")
+    assert usernames(app) == {"hana"}
+
+
+def test_the_same_job_by_scim(app: App, door: dict[str, str]) -> None:
+    answer = json.loads(shell_says("scim", door))
+    assert (answer["userName"], answer["displayName"], answer["active"]) == ("cleo", "Cleo Clark", True)
+    [made] = rows(app, "job", kind="create_user")
+    assert (made["source"], made["state"]) == ("token/payroll", "succeeded")
+    typed = shlex.split(example("redis", PAGE).splitlines()[2])
+    assert made["payload"] == json.loads(typed[3])["kwargs"]["payload"]
+    assert json.loads(shell_says("scim", door))["scimType"] == "uniqueness"
+
+
+def test_the_page_names_every_field_of_a_job_by_http() -> None:
+    told = page(PAGE).partition("## HTTP")[2].partition("## A message on Redis")[0]
+    assert all(f"`{name}`" in told for name in NewJob.model_fields)
 
 
 # ------------------------------------------------------------------------------------------------------- Redis

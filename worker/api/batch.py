@@ -38,6 +38,8 @@ MOST_LINES = 100_000
 SLICE_LINES, SLICE_BYTES = 1_000, 4 * LONGEST_LINE
 # What is read ahead of the transaction under way; beyond it the sender is kept waiting.
 AHEAD_BYTES = 1024 * 1024
+# What a line costs besides its bytes: a million lines of two letters are no two megabytes.
+LINE_BYTES = 128
 # Answers that the sender does not fetch while it still sends lie in memory up to this size, then in a file.
 SPOOL_BYTES = 1024 * 1024
 CHUNK_BYTES = 64 * 1024
@@ -148,7 +150,7 @@ class Batch:
         async with self._news:
             await self._news.wait_for(lambda: self._ahead < AHEAD_BYTES)
             self._lines.extend(found)
-            self._ahead += sum(len(line or b"") for _, line in found)
+            self._ahead += sum(len(line or b"") + LINE_BYTES for _, line in found)
             self._news.notify_all()
 
     async def _work(self) -> None:
@@ -190,7 +192,7 @@ class Batch:
             while self._lines and len(part) < SLICE_LINES and size < SLICE_BYTES:
                 part.append(self._lines.popleft())
                 size += len(part[-1][1] or b"")
-            self._ahead -= size
+            self._ahead -= size + len(part) * LINE_BYTES
             self._news.notify_all()
             return part
 

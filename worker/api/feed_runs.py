@@ -219,7 +219,7 @@ async def _events(request: Request, seen: Granted) -> AsyncIterator[bytes]:
     """Look, tell, and wait without holding a thread or a connection."""
     last: dict[str, Any] | None = None
     spoke = time.monotonic()
-    while True:
+    while not request.app.state.closing.is_set():
         began = time.monotonic()
         try:
             now = await run_in_threadpool(_look, request, seen)

@@ -35,7 +35,7 @@ from worker.jobs import Kind
 from worker.listing import JobFilter
 from worker.states import FINISHED, State
 from worker.steering import Move, steer
-from worker.web.gate import muster, needs, require
+from worker.web.gate import authenticate, muster, needs, require
 from worker.web.problems import Problem
 
 if TYPE_CHECKING:
@@ -123,9 +123,15 @@ def _gather(request: Request) -> Gather:
 def _waits(request: Request) -> Waits:
     state = request.app.state
     if not hasattr(state, "waits"):
-        state.waits = Waits(state.muster)
+        state.waits = Waits(state.muster, state.closing)
     found: Waits = state.waits
     return found
+
+
+async def _wait(request: Request, job_id: str, seconds: int) -> None:
+    """Wait for a job's end. Raises Problem 401 for a token that was revoked, or expired, in the meantime."""
+    await _waits(request).ended(job_id, seconds)
+    await run_in_threadpool(authenticate, request)
 
 
 # ------------------------------------------------------------------------------------------------- handing in
@@ -158,7 +164,7 @@ async def submit(request: Request, new: NewJob, caller: Known, wait: Wait = 0) -
     if answer.id is None:
         raise refusal(answer)
     if wait and answer.state not in _HAS_ENDED:
-        await _waits(request).ended(answer.id, wait)
+        await _wait(request, answer.id, wait)
         now = await run_in_threadpool(_standing, muster(request), JobFilter(ids=[answer.id]))
         answer = replace(answer, **{name: now[name] for name in ("state", "result", "reason", "reason_text")}) if now else answer
     status = 200 if answer.state in _HAS_ENDED else 202
@@ -225,7 +231,7 @@ async def show_job(request: Request, job_id: PathWord, caller: Known, wait: Wait
     app = muster(request)
     found = await run_in_threadpool(_seen, app, job_id, caller)
     if wait and found["finished_at"] is None:
-        await _waits(request).ended(job_id, wait)
+        await _wait(request, job_id, wait)
         found = await run_in_threadpool(_seen, app, job_id, caller)
     return found
 

@@ -26,14 +26,14 @@ LONGEST_SECONDS = 60
 class Waits:
     """Whoever waits for the end of a job. Lives in the event loop of one server."""
 
-    def __init__(self, app: "App") -> None:
-        """Nobody looks while nobody waits."""
-        self.app = app
+    def __init__(self, app: "App", closing: asyncio.Event) -> None:
+        """Nobody looks while nobody waits. `closing`: set when the server stops, and nobody is kept waiting any more."""
+        self.app, self.closing = app, closing
         self._open: dict[str, set[asyncio.Future[None]]] = {}
         self._task: asyncio.Task[None] | None = None
 
     async def ended(self, job_id: str, seconds: float) -> None:
-        """Return when the job has ended, or after so many seconds."""
+        """Return when the job has ended, after so many seconds, or when the server stops."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._open.setdefault(job_id, set()).add(future)
         if self._task is None:
@@ -54,7 +54,7 @@ class Waits:
                 except (Busy, Unreachable) as error:
                     log.warning("wait.blind", extra={"error": type(error).__name__})
                     ended = []
-                for job_id in ended:
+                for job_id in list(self._open) if self.closing.is_set() else ended:
                     for future in self._open.pop(job_id, set()):
                         if not future.done():
                             future.set_result(None)

@@ -5,6 +5,7 @@ from scim2_models import (
     ForbiddenException,
     InvalidValueException,
     NotFoundException,
+    NotImplementedException,
     PreconditionFailedException,
     SCIMException,
     UniquenessException,
@@ -69,6 +70,8 @@ def _class_of(answer: Acceptance) -> type[SCIMException]:
         return ForbiddenException
     if code == "key_reused":
         return KeyReused
+    if code == "unknown_kind":  # this Muster was set up without the job
+        return NotImplementedException
     # What the record's present state forbids may be allowed later: a conflict. All else is wrong in what was sent.
     conflict = answer.state == State.CANCELLED or code == "group_not_empty" or (curable(code) and code not in _SENT)
     return ConflictException if conflict else InvalidValueException

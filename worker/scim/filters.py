@@ -96,7 +96,8 @@ class _Condition(FilterVisitor[Sql]):
         if binding is None:
             return false()
         entries = self._entries(binding)
-        return entries.any(_Condition(self.filter, self.places, self.words, (node.attr_path, entries)).visit(node.val_filter))
+        chosen = _Condition(self.filter, self.places, self.words, (node.attr_path, entries)).visit(node.val_filter)
+        return and_(*(_narrowed(entries, text) for text in _values(node.val_filter)), entries.any(chosen))
 
     def visit_present(self, node: Present) -> Sql:
         binding = self.filter.resolve(self._whole(node.attr_path), strict=False)
@@ -132,6 +133,8 @@ class _Condition(FilterVisitor[Sql]):
         value = self._field(entries, path)
         if node.op != CompareOperator.ne:
             found = entries.any(self._compare(value, node.op, wanted))
+            if node.op == CompareOperator.eq and path[-1] == "value" and isinstance(wanted, str):
+                found = and_(_narrowed(entries, wanted), found)
             nothing = node.op == CompareOperator.eq and wanted is None
             return or_(found, not_(entries.any(true()))) if nothing else found
         # "Not equal" means that no entry is equal; to nothing, that there are entries and each says something.
@@ -190,6 +193,19 @@ class _Condition(FilterVisitor[Sql]):
             return beginning == right
         start = func.length(left) - size + 1
         return case((start > 0, func.substr(left, start, type_=String()) == right), else_=false())
+
+
+def _values(node: FilterNode) -> list[str]:
+    """Return the texts that the `value` of an entry must be for it to be chosen."""
+    if isinstance(node, LogicalExpr) and node.op == LogicalOperator.and_:
+        return [text for term in node.terms for text in _values(term)]
+    if isinstance(node, Comparison) and node.op == CompareOperator.eq and isinstance(node.value, str):
+        return [node.value] if str(node.attr_path).casefold() == "value" else []
+    return []
+
+
+def _narrowed(entries: Entries, text: str) -> Sql:
+    return true() if entries.narrow is None or unstorable(text) else entries.narrow(text)
 
 
 _TYPES: dict[str, type] = {"text": str, "flag": bool, "moment": datetime}

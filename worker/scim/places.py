@@ -27,12 +27,17 @@ class Value:
 
 @dataclass(frozen=True)
 class Entries:
-    """A list in SQL: `source` gives its entries, those for which `mine` holds; `fields` are the values of one."""
+    """A list in SQL: `source` gives its entries, those for which `mine` holds; `fields` are the values of one.
+
+    `narrow` gives, for the text that a `value` must be, a condition that is quickly looked at and holds wherever there
+    is such an entry.
+    """
 
     source: Any
     fields: Mapping[str, Value]
     place: Sql
     mine: Sql = field(default_factory=true)
+    narrow: Callable[[str], Sql] | None = None
 
     def any(self, condition: Sql) -> Sql:
         """Say that there is an entry like this."""
@@ -112,7 +117,15 @@ class PeoplePlaces:
             return Entries(rows, fields, place)
         main = func.coalesce(self._words.flag(element, (MAIN,)), false())
         address = case((main, users.c.email), else_=fields["value"].sql)
-        return Entries(rows, {**fields, "value": Value(address)}, place, or_(~main, users.c.email.is_not(None)))
+        kept = or_(~main, users.c.email.is_not(None))
+        return Entries(rows, {**fields, "value": Value(address)}, place, kept, self._may_have_address)
+
+    def _may_have_address(self, text: str) -> Sql:
+        """Most people have no other addresses than the column's; nobody's list of them has to be cut up to say so."""
+        if not text.isascii():
+            return true()
+        listed = self._words.is_there(users.c.attributes, (OWN, "emails"))
+        return or_(func.lower(users.c.email) == text.lower(), listed)
 
     def _shown(self, name: str) -> Value:
         """What a client said, while the column is what it was then; else the column."""

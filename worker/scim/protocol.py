@@ -1,6 +1,7 @@
 """The port to scim2-server, which knows the protocol: the one module here that knows its interface."""
 
 import logging
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from http import HTTPStatus
@@ -48,9 +49,17 @@ TRIES = 4
 _NOT_COMPARED = ("schemas", "id", "meta", "groups", "password")
 
 
-@cache
+_making = threading.Lock()
+
+
 def provider() -> ScimProvider:
-    """The description of this service, from the schemas of RFC 7643; made once."""
+    """The description of this service, from the schemas of RFC 7643; made once, or records of two would not be alike."""
+    with _making:
+        return _made()
+
+
+@cache
+def _made() -> ScimProvider:
     schemas = load_default_schemas()
     for attribute in schemas[GROUP].attributes or []:
         if attribute.name == "members":

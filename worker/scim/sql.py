@@ -87,6 +87,10 @@ class Words:
         kind = self._kind(base, path)
         return case((kind == "true", literal(True)), (kind == "false", literal(False)), else_=null())
 
+    def is_there(self, base: Sql, path: Path) -> Sql:
+        """Say that there is something at a path of a JSON value."""
+        return self._kind(base, path).is_not(None)
+
     def each(self, base: Sql, path: Path, name: str, *, otherwise: Sequence[Any] = ()) -> tuple[Any, Sql, Sql]:
         """Return the elements of the list at a path of a JSON value: (what to select from, an element, its place).
 

@@ -2,12 +2,12 @@
 
 import ipaddress
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request, Response
 from sqlalchemy import Connection, select
-from starlette.background import BackgroundTask
 
 from worker import throttle
 from worker.directory import accounts, addresses
@@ -40,6 +40,9 @@ MOST_PEOPLE = 5
 # An IPv6 network is one customer's, who can take any address in it (RFC 6177).
 IPV6_NETWORK = 64
 
+# Beside the connections: the next request on one of them would wait for it, and so tell who is known by how long.
+_LATER = ThreadPoolExecutor(1, thread_name_prefix="recovery")
+
 router = APIRouter(route_class=PageRoute, include_in_schema=False, dependencies=[everybody])
 
 
@@ -61,8 +64,9 @@ def asked(request: Request, form: Form = sent) -> Response:
     wait, room = app.database.transact(lambda conn: _count(app, conn, who, source))
     if wait is not None:
         raise Refused(429, "too_many", retry=wait)
-    later = BackgroundTask(send, app, who, source) if room else None
-    return onward(request, "/recover/sent", to, background=later)
+    if room:
+        _LATER.submit(send, app, who, source)
+    return onward(request, "/recover/sent", to)
 
 
 @router.api_route("/recover/sent", methods=["GET", "HEAD"])

@@ -15,7 +15,6 @@ from fastapi import Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.routing import APIRoute
 from markupsafe import Markup
-from starlette.background import BackgroundTask
 
 from worker.database import Busy, Unreachable
 from worker.mail import wording
@@ -79,7 +78,7 @@ def reader(request: Request, locale: str | None = None, zone: str | None = None)
 
 def page(
     request: Request, template: str, to: Reader, *, status: int = 200, problems: Problems = (),
-    headers: Mapping[str, str] | None = None, background: BackgroundTask | None = None, **values: Any,
+    headers: Mapping[str, str] | None = None, **values: Any,
 ) -> Response:
     """Write a page from `template`.html. In it `t(NAME, …)` is a sentence in the reader's language."""
     settings = muster(request).settings
@@ -97,7 +96,7 @@ def page(
         organisation=wording.harmless(settings.organisation),
         problems=[(field, t(f"problem.{name}", **filled)) for field, name, filled in problems], **values,
     )  # fmt: skip
-    return HTMLResponse(text, status, dict(headers or {}), background=background)
+    return HTMLResponse(text, status, dict(headers or {}))
 
 
 def message(request: Request, to: Reader, name: str, *more: str, button: str = "", **facts: Any) -> Response:
@@ -110,9 +109,9 @@ def message(request: Request, to: Reader, name: str, *more: str, button: str = "
     return page(request, "message", to, status=status, headers=headers, name=name, says=says, button=button, facts=facts)
 
 
-def onward(request: Request, place: str, to: Reader, *, background: BackgroundTask | None = None) -> Response:
+def onward(request: Request, place: str, to: Reader) -> Response:
     """Send the browser on to a page of ours, so that going back or reloading sends no form again."""
-    return RedirectResponse(f"{root(request)}{place}?lang={to.language}", 303, background=background)
+    return RedirectResponse(f"{root(request)}{place}?lang={to.language}", 303)
 
 
 def root(request: Request) -> str:

@@ -67,8 +67,8 @@ def ground(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> I
         with doors.caller("admin") as caller:
             made = caller.post("/v1/jobs", json={"kind": "create_group", "payload": {"group": "made"}}, headers={"Idempotency-Key": '"k"'})
             run = caller.post("/v1/feeds/hr/plans", content=csv_text([person("1", "Ann", "Ash")]).encode(), params={"file": "a.csv"})
-            caller.post("/v1/webhooks", json={"name": "crm", "url": "https://crm.example/in", "patterns": ["user.*"]})
-        assert run.status_code < 300, run.text
+            hook = caller.post("/v1/webhooks", json={"name": "crm", "url": "https://crm.example/in", "events": ["user.*"]})
+        assert [one.status_code for one in (made, run, hook)] == [202, 201, 201], (made.text, run.text, hook.text)
         hr.office.drain()  # nobody waits for the end of a job that has ended
         known = {"job_id": made.json()["id"], "run": run.json()["id"], "source": "hr", "user": "ann", "group": "staff", "name": "crm",
                  "kind": "create_user", "move": "retry"}  # fmt: skip
@@ -83,8 +83,10 @@ def test_every_answer_is_described(ground: Ground, operation: APIOperation[Any, 
     @settings(max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
     @given(case=operation.as_strategy(generation_mode=mode), there=st.booleans())
     def ask(case: schemathesis.Case, there: bool) -> None:
-        if there:  # half of the time about something that there is
+        if there and operation.method != "delete":  # half of the time about something that there is
             case.path_parameters.update({name: ground.known[name] for name in case.path_parameters if name in ground.known})
+        if str(case.query.get("wait", "")).isdigit():
+            case.query["wait"] = min(int(case.query["wait"]), 1)  # nobody works here, so it would be waited for in vain
         answer = case.call(base_url=ground.doors.url, session=ground.session)
         case.validate_response(answer, checks=CHECKS)
 

@@ -5,6 +5,8 @@ from doors import Doors
 from office import Office
 from scim_client import ENTERPRISE, USER, ScimClient, found, refused
 
+from worker.tables import users
+
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 PLACES = ("", "/", "/Users", "/Users/x", "/Groups", "/Bulk", "/Me", "/Schemas", "/ServiceProviderConfig", "/.search", "/zed")
 
@@ -64,6 +66,19 @@ def test_holds_and_locks(client: ScimClient, office: Office) -> None:
     opened = client.patch(f"/Users/{carol['id']}", {"op": "Replace", "path": "active", "value": "True"})
     assert "locked by security" in refused(opened, 409)
     assert client.get(f"/Users/{carol['id']}")["active"] is False
+
+
+def test_accounts_of_services_are_not_touched(client: ScimClient, office: Office) -> None:
+    ann = client.create("ann")
+    with office.scope() as scope:  # no job makes such an account
+        scope.conn.execute(users.update().values(type="internal_service_account"))
+
+    for answer in (
+        client.patch(f"/Users/{ann['id']}", {"op": "replace", "path": "title", "value": "x"}),
+        client.patch(f"/Users/{ann['id']}", {"op": "replace", "path": "active", "value": False}),
+        client.ask("DELETE", f"/Users/{ann['id']}"),
+    ):
+        assert "service account" in refused(answer, 403)
 
 
 def test_what_is_wrong_in_a_request(client: ScimClient) -> None:

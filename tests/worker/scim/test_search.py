@@ -182,7 +182,7 @@ def test_what_others_wrote_into_the_attributes(client: ScimClient, office: Offic
                   "name pr", "not (nickName pr)", f'{ENTERPRISE}:department eq "7"', "preferredLanguage pr"):  # fmt: skip
         answer = client.http.get("/Users", params={"filter": where, "sortBy": "emails"})
         assert answer.status_code == 200, (where, answer.text)
-        listed = [one for one in answer.json().get("Resources", [])]
+        listed = answer.json().get("Resources", [])
         assert len(listed) == answer.json()["totalResults"]
 
 

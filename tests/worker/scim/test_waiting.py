@@ -1,7 +1,6 @@
 """When something stands in front of a change: 503 with a time to come back, the change goes on, and a repeat does no harm."""
 
 import threading
-from collections.abc import Iterator
 
 import pytest
 from doors import Doors
@@ -12,10 +11,9 @@ from worker.scim import writing
 
 
 @pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody in these tests waits for what nobody does."""
     monkeypatch.setattr(writing, "STUCK_SECONDS", 0.3)
-    yield
 
 
 def test_behind_another_job_of_the_person(client: ScimClient, office: Office) -> None:

@@ -76,6 +76,21 @@ def test_an_endpoint_can_be_moved_and_its_events_changed(office: Office, receive
     assert changed["data"] == {"changed": ["patterns", "url"]}
 
 
+def test_one_that_was_moved_has_failed_nowhere_yet(office: Office, receiver: Receiver) -> None:
+    add(office, receiver, "user.created")
+    receiver.answers(500)
+    tell(office, "u1")
+    office.later(hours=23)
+    with Receiver() as other:
+        other.answers(500)
+        with office.scope() as scope:
+            endpoints.change(scope, "hook", by="tester", url=other.url)
+        office.later(hours=2)
+        tell(office, "u2")
+        assert len(other.got) == 1
+    assert (endpoint(office)["state"], endpoint(office)["failing_since"]) == ("active", office.now)
+
+
 def test_what_is_told_of_an_endpoint(office: Office, receiver: Receiver) -> None:
     add(office, receiver, "user.*", "access.cut")
     found = endpoint(office)

@@ -4,11 +4,14 @@ from datetime import timedelta
 
 import pytest
 from office import Office
-from receiver import Receiver, Reply, add, endpoint
+from receiver import Got, Receiver, Reply, add, endpoint
 
+from worker.errand import Deferred
+from worker.ids import new_id
 from worker.listing import JobFilter
 from worker.steering import Move, steer
 from worker.webhooks import endpoints
+from worker.webhooks.parcel import Parcel
 
 
 def create(office: Office, *names: str) -> None:
@@ -83,6 +86,41 @@ def test_whoever_says_when_to_come_back_is_asked_then(office: Office, receiver: 
     office.later(minutes=2)
     office.drain()
     assert states(office) == ["succeeded"] * 2
+
+
+def test_whoever_asks_for_a_second_each_time_does_not_use_up_the_tries_of_three_days(office: Office, receiver: Receiver) -> None:
+    add(office, receiver, "user.created")
+    receiver.answer = lambda got: Reply(503, {"Retry-After": "1"})
+    create(office, "u1")
+    for _ in range(150):
+        office.later(seconds=2)
+        office.drain()
+    assert len(receiver.got) < 50
+    receiver.answers(200)
+    office.later(hours=6)
+    office.drain()
+    assert states(office) == ["succeeded"]
+
+
+def test_a_success_that_began_before_a_failure_ends_it(office: Office, receiver: Receiver) -> None:
+    """Two workers have a delivery each in hand: what one is told counts, although the other failed in between."""
+    add(office, receiver, "user.created")
+    create(office, "u1")
+    with office.app.database.read() as conn:
+        row = endpoints.named(conn, "hook")
+    courier = office.app.courier()
+    failing, taken = (Parcel(row, event_id, b"{}") for event_id in (new_id(), new_id()))
+
+    def answer(got: Got) -> Reply:
+        if got.id == failing.event_id:
+            return Reply(500)
+        with pytest.raises(Deferred):
+            courier.deliver(failing, office.now)
+        return Reply(200)
+
+    receiver.answer = answer
+    courier.deliver(taken, office.now)
+    assert (endpoint(office)["failing_since"], endpoint(office)["failure"]) == (None, None)
 
 
 def test_one_that_is_gone_is_paused_at_once(office: Office, receiver: Receiver) -> None:

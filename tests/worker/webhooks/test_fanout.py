@@ -76,6 +76,20 @@ def test_what_is_rolled_back_is_told_to_nobody(office: Office, receiver: Receive
     assert (receiver.got, office.jobs("deliver_webhook")) == ([], [])
 
 
+def test_a_change_of_an_endpoint_that_is_rolled_back_costs_no_event(office: Office, receiver: Receiver) -> None:
+    add(office, receiver, "user.created")
+
+    def broken_off() -> None:
+        with office.scope() as scope:
+            endpoints.remove(scope, "hook", by="tester")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        broken_off()
+    office.do("create_user", {"username": "dora"})
+    assert [got.told["data"]["target_name"] for got in receiver.got] == ["dora"]
+
+
 def test_without_endpoints_nothing_is_asked_for_a_second(office: Office) -> None:
     begin = time.monotonic()
     with looks(office) as seen:

@@ -81,7 +81,32 @@ def test_many_events_are_gone_through_in_slices(
     assert again(office, 3) == 10
     assert len(set(receiver.ids())) == 10
     [said] = office.rows("event", action="webhook.replayed")
-    assert said["data"]["deliveries"] == 10
+    assert (said["data"]["events"], said["data"]["until"]) == (["user.created"], None)
+
+
+def test_a_replay_that_breaks_off_stands_in_the_audit_trail(
+    office: Office, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replays, "SLICE", 1)
+    office.later(hours=2)
+    add(office, receiver, "user.created")
+    people(office, "u1", "u2")
+    office.later(hours=1)
+    offered = outbox.submit
+    told: list[Request] = []
+
+    def once(scope: Scope, requests: Sequence[Request]) -> outbox.Rung:
+        if told:
+            raise ZeroDivisionError
+        told.extend(requests)
+        return offered(scope, requests)
+
+    monkeypatch.setattr(outbox, "submit", once)
+    with pytest.raises(ZeroDivisionError):
+        again(office, 1.5)
+    office.drain()
+    assert len(receiver.got) == 3
+    assert len(office.rows("event", action="webhook.replayed")) == 1
 
 
 def test_a_time_that_ends_before_it_begins_is_refused(office: Office, receiver: Receiver) -> None:

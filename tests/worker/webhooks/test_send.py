@@ -56,6 +56,29 @@ def test_what_is_said_after_the_status_is_not_waited_for(receiver: Receiver) -> 
     assert call(receiver.url).taken
 
 
+def test_words_that_come_in_drops_after_the_status_hold_nobody(receiver: Receiver) -> None:
+    until_left: list[int] = []
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        def drip() -> None:
+            line, _ = listening.accept()
+            with line:
+                line.recv(65_536)
+                line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4096\r\n\r\n")
+                for drops in range(600):
+                    until_left.append(drops)
+                    try:
+                        line.sendall(b"x")
+                    except OSError:
+                        return
+                    time.sleep(0.1)
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        assert call(f"http://127.0.0.1:{listening.getsockname()[1]}/", seconds=60).taken
+        thread.join(90)
+    assert len(until_left) < 300  # of the 600 that the whole deadline has room for
+
+
 def test_a_server_that_drips_is_not_waited_for(receiver: Receiver) -> None:
     receiver.answer = lambda got: Reply(drip=0.05)
     begin = time.monotonic()
@@ -137,6 +160,14 @@ def test_retry_after(receiver: Receiver, text: str, seconds: int | None) -> None
     receiver.answer = lambda got: Reply(503, {"Retry-After": text}) if text.isascii() else Reply(503)
     after = call(receiver.url).retry_after
     assert (after.total_seconds() if after is not None else None) == seconds
+
+
+def test_a_time_to_come_back_that_no_calendar_has_is_none(receiver: Receiver) -> None:
+    never = {"Retry-After": "Mon, 01 Jan 99999999999999999999 00:00:00 GMT"}
+    receiver.answer = lambda got: Reply(200, never)
+    assert call(receiver.url).taken
+    receiver.answer = lambda got: Reply(503, never)
+    assert (call(receiver.url).status, call(receiver.url).retry_after) == (503, None)
 
 
 def test_retry_after_as_a_date(receiver: Receiver) -> None:
