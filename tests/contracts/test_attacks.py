@@ -180,6 +180,34 @@ def test_a_server_that_stops_answers_those_who_wait(sqlite_url: str) -> None:
     office.close()
 
 
+def test_whoever_asks_whether_muster_lives_waits_behind_nobody(sqlite_url: str) -> None:
+    """Forms of strangers that all wait for the database take every thread that there is for requests."""
+    office = Office(sqlite_url)
+    form = "POST /recover HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 7\r\n\r\nwho=ann"
+    with doors_of(office) as doors:
+        with office.app.database.write():
+            waiting = [Knock(doors.url) for _ in range(60)]
+            for one in waiting:
+                one.send(form)
+            assert doors.caller().get("/health/live", timeout=5).status_code == 200
+        for one in waiting:
+            one.close()
+    office.close()
+
+
+@pytest.mark.parametrize("present", [
+    '{"email": "\\ud800"}', '{"attributes": {"a\\u0000": 1}}', '{"attributes": 5}', '{"manager": [1]}', "[]", "NaN", '{"a":' * 3000,
+])  # fmt: skip
+def test_a_form_that_came_back_changed_does_nothing(street: Street, present: str) -> None:
+    visitor = street.doors.caller()
+    visitor.post("/console/sign-in", data={"token": street.doors.token("admin")})
+    ann = street.office.user("ann")
+    assert ann is not None
+    form = opened(visitor, "update_user", user=ann.id).form("/console/people/do/")
+    answer = visitor.post("/console/people/do/update_user", data={**form.fields(), "present": present, "step": "look"})
+    assert answer.status_code == 422
+
+
 # ------------------------------------------------------------------------------------------------- who is known
 
 

@@ -31,6 +31,7 @@ from worker.directory.tokens import fresh
 from worker.ids import is_id
 from worker.intake import Acceptance
 from worker.jobs import Kind, canonical, digest, fold
+from worker.redact import unstorable
 from worker.scope import Scope
 from worker.screen import shown
 from worker.web.gate import muster
@@ -313,7 +314,7 @@ def _sent(given: FormData | QueryParams) -> dict[str, Any]:
         found = json.loads(_text(given, "present") or "{}")
     except (ValueError, RecursionError):
         found = None
-    if not isinstance(found, dict):
+    if not isinstance(found, dict) or unstorable(found) is not None:
         raise _garbled()
     return found
 

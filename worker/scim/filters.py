@@ -30,6 +30,8 @@ from worker.scim.sql import Sql, Words, folded
 
 # Each comparison is a look into a JSON value for each person; no client sends more than three.
 MOST_COMPARISONS = 50
+# Many times what a client writes; reading one of a megabyte would take the machine for seconds.
+LONGEST_FILTER = 8_192
 
 _SAYING: dict[CompareOperator, Callable[[Any, Any], Sql]] = {
     CompareOperator.eq: lambda left, right: left == right,

@@ -10,6 +10,7 @@ from typing import Any, cast
 from pydantic import ValidationError
 from scim2_models import (
     Error,
+    InvalidFilterException,
     NotFoundException,
     Path,
     PreconditionFailedException,
@@ -33,6 +34,7 @@ from worker.database import Busy, Unreachable
 from worker.scim import people, teams
 from worker.scim.description import GROUP, LENIENT, config
 from worker.scim.errors import RETRY_SECONDS, NotDoneYet, is_stale
+from worker.scim.filters import LONGEST_FILTER
 from worker.scim.people import Person
 from worker.scim.quirks import tidy
 from worker.scim.reading import Reader, Team, Type, Wanted, Window
@@ -93,6 +95,13 @@ class Service(ScimService):
 
     #: Whether the group that is answered with was read with its members.
     whole = True
+
+    def read_search(self, resource_types: list[ResourceType], payload: Any) -> tuple[SearchRequest[Any], Any]:
+        """Read a search, unless it asks for more than anybody means."""
+        for name, value in payload.items() if isinstance(payload, Mapping) else ():
+            if str(name).casefold() == "filter" and isinstance(value, str) and len(value) > LONGEST_FILTER:
+                raise InvalidFilterException(detail=f"A filter may have {LONGEST_FILTER} characters at most.")
+        return super().read_search(resource_types, payload)
 
     def patch_response(
         self, base_url: str, resource: Resource[Any], response_parameters: ResponseParameters[Any]

@@ -4,12 +4,15 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from scim2_models import PayloadTooLargeException
+from scim2_models import InvalidPathException, PayloadTooLargeException
 
 from worker.scim.description import ENTERPRISE
 
 # No client sends more than a few dozen; each is applied to the whole record.
 MOST_OPERATIONS = 1_000
+
+# Longer than any that a client writes; reading one of a megabyte would take the machine for seconds.
+LONGEST_PATH = 4_096
 
 _MANAGER = f"{ENTERPRISE}:manager".casefold()
 _OPS = "operations"
@@ -18,7 +21,7 @@ _OPS = "operations"
 def tidy(method: str, path: str, body: bytes) -> bytes:
     """Return the body of a request as the protocol core reads it; what is no JSON object is left to the core's error.
 
-    A manager given as a bare text (Entra) becomes an object, an empty one nobody. Raises PayloadTooLargeException.
+    A manager given as a bare text (Entra) becomes an object, an empty one nobody. Raises PayloadTooLargeException and InvalidPathException.
     """
     if method not in ("POST", "PUT", "PATCH") or not body or path.rstrip("/").endswith("/.search"):
         return body
@@ -59,6 +62,8 @@ def _tidy_patch(patch: dict[str, Any]) -> None:
         if not isinstance(operation, dict):
             continue
         path = str(operation.get("path") or "").strip()
+        if len(path) > LONGEST_PATH:
+            raise InvalidPathException(detail=f"A path may have {LONGEST_PATH} characters at most.")
         if path.casefold() in (_MANAGER, "manager"):
             operation["path"] = f"{ENTERPRISE}:manager"
             _tidy_manager_operation(operation)

@@ -19,14 +19,19 @@ from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 from schemathesis import APIOperation, GenerationMode
 from schemathesis.checks import content_type_conformance, not_a_server_error
-from schemathesis.specs.openapi.checks import response_headers_conformance, response_schema_conformance, status_code_conformance
+from schemathesis.core.result import Ok
+from schemathesis.specs.openapi.checks import (
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
 
 from worker import front
 from worker.api import docs
 from worker.app import App
 from worker.settings import Settings
 
-EXAMPLES = 12
+EXAMPLES = 20
 """Of each operation and each of two ways, what fits and what does not: enough to find a door without a lock."""
 
 CHECKS = [
@@ -47,7 +52,7 @@ def _web() -> FastAPI:
 
 DESCRIPTION: dict[str, Any] = _web().openapi()
 OPERATIONS: list[APIOperation[Any, Any, Any, Any]] = [
-    found.ok() for found in schemathesis.openapi.from_dict(DESCRIPTION).get_all_operations()
+    found.ok() for found in schemathesis.openapi.from_dict(DESCRIPTION).get_all_operations() if isinstance(found, Ok)
 ]
 
 
@@ -82,7 +87,7 @@ def ground(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> I
 def test_every_answer_is_described(ground: Ground, operation: APIOperation[Any, Any, Any, Any], mode: GenerationMode) -> None:
     @settings(max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
     @given(case=operation.as_strategy(generation_mode=mode), there=st.booleans())
-    def ask(case: schemathesis.Case, there: bool) -> None:
+    def ask(case: Any, there: bool) -> None:
         if there and operation.method != "delete":  # half of the time about something that there is
             case.path_parameters.update({name: ground.known[name] for name in case.path_parameters if name in ground.known})
         if str(case.query.get("wait", "")).isdigit():
@@ -92,3 +97,59 @@ def test_every_answer_is_described(ground: Ground, operation: APIOperation[Any, 
 
     with contextlib.suppress(Unsatisfiable) if mode is GenerationMode.NEGATIVE else contextlib.nullcontext():
         ask()  # where there is nothing to get wrong, nothing is asked
+
+
+def test_what_stands_in_the_description() -> None:
+    paths = DESCRIPTION["paths"]
+    assert len(OPERATIONS) == sum(len(methods) for methods in paths.values()), "some operation cannot be read"
+    assert {"/v1/jobs", "/v1/users", "/v1/feeds", "/v1/webhooks", "/health/ready", "/metrics"} <= set(paths)
+    assert not [path for path in paths if path.startswith(("/console", "/recover", "/invite", "/scim", "/docs"))]
+    ids = [operation.definition.raw["operationId"] for operation in OPERATIONS]
+    assert len(ids) == len(set(ids)), "two operations have one id"
+    tags = {tag["name"] for tag in DESCRIPTION["tags"]}
+    for operation in OPERATIONS:
+        said = operation.definition.raw
+        assert said.get("summary"), f"{operation.label} has no summary"
+        assert said.get("description"), f"{operation.label} has no description"
+        assert set(said.get("tags", ["none"])) <= tags, f"{operation.label} stands under no heading"
+    assert DESCRIPTION["paths"]["/v1/refusals"]["get"]["x-scopes"] == ["jobs:read"]
+    assert DESCRIPTION["servers"] == [{"url": "/"}]
+
+
+def test_the_page_for_people(ground: Ground) -> None:
+    with ground.doors.caller() as caller:
+        answer = caller.get("/docs")
+        css = caller.get("/docs/reference.css")
+        assert caller.get("/openapi.json").json() == DESCRIPTION
+    assert answer.headers["content-security-policy"] == docs.POLICY
+    assert "unsafe" not in docs.POLICY
+    assert css.headers["content-type"].startswith("text/css")
+    assert b"http" not in css.content
+    assert b"url(" not in css.content
+    page = HTMLParser(strict=True, namespaceHTMLElements=False).parse(answer.text)
+    everything = list(page.iter())
+    assert not [one.tag for one in everything if one.tag in {"script", "style", "img", "iframe"} or "style" in one.attrib]
+    assert not [name for one in everything for name in one.attrib if name.startswith("on")]
+    ids = [one.attrib["id"] for one in everything if "id" in one.attrib]
+    assert len(ids) == len(set(ids))
+    links = {one.attrib["href"] for one in everything if "href" in one.attrib}
+    assert {link for link in links if not link.startswith("#")} == {"docs/reference.css", "openapi.json"}
+    assert {link[1:] for link in links if link.startswith("#")} <= set(ids)
+    for operation in OPERATIONS:
+        assert operation.definition.raw["operationId"] in ids
+    assert "Authorization: Bearer" in answer.text
+
+
+def test_what_others_write_is_text_on_the_page() -> None:
+    hostile = "<script>alert(1)</script>`<b>x</b>`"
+    said = docs.render({
+        "info": {"title": hostile, "version": "1", "description": hostile}, "servers": [{"url": "/"}], "tags": [],
+        "paths": {"/x": {"get": {
+            "operationId": hostile, "summary": hostile, "description": hostile,
+            "responses": {"200": {"description": hostile, "content": {
+                "application/json": {"schema": {"type": "object", "properties": {hostile: {"type": "string", "examples": [hostile]}}}}
+            }}},
+        }}},
+    })  # fmt: skip
+    assert "<script" not in said
+    assert "<b>" not in said

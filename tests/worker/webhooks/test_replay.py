@@ -1,11 +1,15 @@
 """A replay tells again what happened in a time, each event under its first id, to whoever had missed it."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
 from office import Office
 from receiver import Receiver, add
 
+from worker import outbox
+from worker.intake import Request
+from worker.scope import Scope
 from worker.webhooks import replay as replays
 from worker.webhooks.endpoints import BadEndpoint
 from worker.webhooks.replay import replay
