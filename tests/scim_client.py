@@ -37,10 +37,10 @@ class Wire(BaseSyncSCIMClient):
 class ScimClient:
     """Whoever holds a token with the scope scim."""
 
-    def __init__(self, doors: Doors, name: str | None = None) -> None:
-        """`name`: of the token."""
+    def __init__(self, doors: Doors, name: str | None = None, *also: str) -> None:
+        """`name`: of the token; `also`: what it may besides."""
         self.office = doors.office
-        caller = doors.caller("scim", name=name)
+        caller = doors.caller("scim", *also, name=name)
         self.http = httpx.Client(base_url=f"{doors.url}/scim/v2", headers=caller.headers, timeout=60)
 
     def __enter__(self) -> Self:

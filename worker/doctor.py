@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 LATE = timedelta(minutes=5)
 # Leases and schedules are kept by each machine's own clock; below this the difference does no harm.
 CLOCK_SKEW = timedelta(seconds=2)
+# A server on this machine answers in milliseconds; its look at everything takes a second or two.
+HTTP_SECONDS = 5.0
 
 State = Literal["ok", "warn", "fail", "away"]
 
@@ -65,6 +67,7 @@ def examine() -> list[Finding]:
         if database[0].state == "ok" and schema[0].state == "ok":
             findings += _look(_breaker, app)
         findings += _look(_templates, app)
+        findings += _look(_http, app)
     finally:
         app.close()
     return findings
@@ -288,3 +291,33 @@ def _templates(app: "App") -> Iterator[Finding]:
         yield Finding("templates", "ok", f"all {len(known)} mails can be written{own}")
     for problem in problems:
         yield Finding("templates", "fail", problem)
+
+
+def _http(app: "App") -> Iterator[Finding]:
+    import json
+    from http.client import HTTPConnection, HTTPException
+
+    place = app.settings.listen
+    host, _, port = place.rpartition(":")
+    if port == "0":
+        yield Finding("http", "ok", "any free port is taken at the start")
+        return
+    bare = host.strip("[]")
+    here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bare, bare)  # noqa: S104 (the wish to listen everywhere is answered here)
+    connection = HTTPConnection(here, int(port), timeout=HTTP_SECONDS)
+    try:
+        connection.request("GET", "/health/ready")
+        said = json.loads(connection.getresponse().read(65_536))
+        wrong = [name for name, well in said["checks"].items() if not well]
+    except ConnectionRefusedError:
+        yield Finding("http", "ok", f"nothing answers at {place} yet; `muster up` or `muster api` does, once it runs")
+    except (OSError, HTTPException, ValueError, TypeError, KeyError, AttributeError):
+        yield Finding("http", "warn", f"what answers at {place}, if anything, is not Muster. Free that port, or name another one "
+                      "in MUSTER_LISTEN.")  # fmt: skip
+    else:
+        if wrong:
+            yield Finding("http", "warn", f"Muster answers at {place}, and not all is well: {', '.join(wrong)}")
+        else:
+            yield Finding("http", "ok", f"Muster answers at {place}")
+    finally:
+        connection.close()

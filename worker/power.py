@@ -34,6 +34,9 @@ GROUPS = frozenset({
 #: Fields by which somebody else could come to own an account: mails with links go there, or its name is another's.
 OWNED_BY = frozenset({"email", "external_id"})
 
+#: Kinds after which somebody else could sign in as the person.
+LETS_IN = frozenset({"create_recovery_link", "remove_mfa_devices", "reset_password"})
+
 #: Kinds that stand for another door, and the scope of that door; who operates may still bring such jobs back.
 DOORS_OF_THEIR_OWN: Mapping[str, str] = {"receive_hr_message": "feeds:push:{source}", "deliver_webhook": "admin"}
 
@@ -96,7 +99,7 @@ def _payloads(app: "App", wanted: Sequence[Request]) -> Iterator[tuple[int, Payl
 
 def _could(kind: Kind) -> bool:
     names = kind.payload.model_fields.keys()
-    return kind.name in DOORS_OF_THEIR_OWN or kind.name == "remove_mfa_devices" or not names.isdisjoint({*GROUPS, *OWNED_BY, "retention"})
+    return kind.name in (*DOORS_OF_THEIR_OWN, *LETS_IN) or not names.isdisjoint({*GROUPS, *OWNED_BY, "retention"})
 
 
 class _Look:
@@ -144,7 +147,7 @@ class _Look:
             return False
         given: Mapping[str, Any] = {name: getattr(payload, name) for name in OWNED_BY & payload.model_fields_set}
         people = [one for ref in _people(payload) if (one := self._known[ref.name]) is not None]
-        changed = [one for one in people if kind == "remove_mfa_devices" or any(getattr(one, name) != given[name] for name in given)]
+        changed = [one for one in people if kind in LETS_IN or any(getattr(one, name) != given[name] for name in given)]
         return any(one.id in self._administrators for one in changed)
 
     def _deletes(self, payload: Payload) -> bool:
@@ -158,7 +161,7 @@ class _Look:
 
 def _touches(kind: str, payload: Payload) -> bool:
     """Whether the job changes how somebody is reached, recognised or let in."""
-    return kind == "remove_mfa_devices" or not OWNED_BY.isdisjoint(payload.model_fields_set)
+    return kind in LETS_IN or not OWNED_BY.isdisjoint(payload.model_fields_set)
 
 
 def _named_groups(kind: str, payload: Payload) -> set[str]:

@@ -1,12 +1,16 @@
 """`muster doctor` finds what is wrong, says what to do, and ends with the right code, on both databases."""
 
+import socket
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from doors import doors_of
 from shell import Shell
 
+from worker.api import health
 from worker.cli import cli
 from worker.mail.catcher import Catcher
 
@@ -19,14 +23,14 @@ def checks(shell: Shell, code: int) -> dict[str, dict[str, Any]]:
 
 def test_all_is_well(database_url: str, broker_url: str) -> None:
     with Catcher() as catcher:
-        shell = Shell(database_url, smtp_url=catcher.url, broker_url=broker_url)
+        shell = Shell(database_url, smtp_url=catcher.url, broker_url=broker_url, listen="127.0.0.1:0")
         found = checks(shell, 0)
         shell.office.keeper.enlist()
         assert checks(shell, 0)["workers"]["state"] == "ok"
         shell.close()
     assert list(found) == [
         "settings", "secret key", "database", "schema", "same key", "workers", "backlog", "clock", "queue", "relay",
-        "breaker", "templates",
+        "breaker", "templates", "http",
     ]  # fmt: skip
     assert {check["state"] for name, check in found.items() if name != "workers"} == {"ok"}
     assert found["workers"]["state"] == "warn"
@@ -125,4 +129,27 @@ def test_it_reads_well_on_a_narrow_screen(sqlite_url: str, width: str) -> None:
     shell.env["COLUMNS"] = width
     text = shell.muster("doctor").stdout
     assert max(map(len, text.splitlines())) <= int(width)
+    shell.close()
+
+
+def test_who_answers_at_the_address_of_the_doors(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "FRESH_SECONDS", -1.0)
+    shell = Shell(sqlite_url)
+    with doors_of(shell.office) as doors:
+        shell.env["MUSTER_LISTEN"] = doors.url.removeprefix("http://")
+        found = checks(shell, 0)["http"]
+        assert (found["state"], found["text"]) == ("ok", f"Muster answers at {shell.env['MUSTER_LISTEN']}")
+        shell.office.submit("create_group", {"group": "waits"})
+        shell.office.later(minutes=1)
+        assert "not all is well: consuming" in checks(shell, 0)["http"]["text"]
+    assert "nothing answers" in checks(shell, 0)["http"]["text"]
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        shell.env["MUSTER_LISTEN"] = f"127.0.0.1:{other.getsockname()[1]}"
+
+        def hang_up() -> None:
+            other.accept()[0].close()
+
+        threading.Thread(target=hang_up, daemon=True).start()
+        found = checks(shell, 0)["http"]
+        assert (found["state"], "MUSTER_LISTEN" in found["text"]) == ("warn", True)
     shell.close()

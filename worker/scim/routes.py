@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse, Response
 
 from worker.api_tokens import Caller
 from worker.database import Busy, Unreachable
-from worker.web.gate import TokenRule
+from worker.web.gate import TokenRule, own_url
 from worker.web.problems import Problem, away
 
 if TYPE_CHECKING:
@@ -72,8 +72,8 @@ def _answer(app: "App", caller: Caller, request: Request, body: bytes, collation
 
     reader = Reader(app.database, caller.source, collations)
     status, headers, content = serve(
-        reader, Writer(app, reader, request.headers.get("Idempotency-Key")), method=request.method,
-        base_url=f"{request.url.scheme}://{request.url.netloc}{ROOT}", path=request.scope["path"].removeprefix(ROOT),
+        reader, Writer(app, reader, caller, request.headers.get("Idempotency-Key")), method=request.method,
+        base_url=own_url(request) + ROOT, path=request.scope["path"].removeprefix(ROOT),
         query=dict(request.query_params), headers=list(request.headers.items()), body=body,
     )  # fmt: skip
     headers = {"Cache-Control": "no-store"} | {name: value for name, value in headers.items() if name != "Content-Type"}

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from scim2_models import InvalidValueException, NotFoundException
+from scim2_models import ForbiddenException, InvalidValueException, NotFoundException
 from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 
-from worker import dryrun
+from worker import dryrun, power
+from worker.api_tokens import Caller
 from worker.app import App
 from worker.bulk import among, insert_rows
 from worker.directory.passwords import WeakPassword, hash_password
@@ -42,6 +43,7 @@ class Writer:
 
     app: App
     reader: Reader
+    caller: Caller
     key: str | None = None
     _count: int = 0
     _done: list[str] = field(default_factory=list)
@@ -83,6 +85,7 @@ class Writer:
         hashed = _hashed(password)
         _check_external_id(wanted)
         who = {"user": {"id": user_id}}
+        self._allow([("update_user", who | fields), *([("reset_password", who | {"password_hash": hashed})] if hashed else [])])
         if close:
             if fields:  # taking access away comes first, so the rest is tried out before it
                 self._try("update_user", who | fields | ({"expected_version": version} if version else {}))
@@ -177,8 +180,16 @@ class Writer:
         client = self.reader.client
         return Request(kind, fields, client, key=key, requested_by=client)
 
+    def _allow(self, wanted: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+        """Raise ForbiddenException for what is an administrator's to do: being a SCIM client is no power over them."""
+        requests = [Request(kind, fields, self.reader.client) for kind, fields in wanted]
+        for reach in power.beyond(self.app, self.caller, requests).values():
+            if reach.scope == "admin":
+                raise ForbiddenException(detail=f"{reach.why}: that takes a token with the scope admin.")
+
     def _do(self, kind: str, fields: Mapping[str, Any]) -> Acceptance:
         """Do one job now. Raises SCIMException unless it succeeded."""
+        self._allow([(kind, fields)])
         answer = self.app.submit_and_run(self._request(kind, fields), seconds=STUCK_SECONDS)
         if answer.state != State.SUCCEEDED:
             raise errors.of_answer(answer, done=" ".join(self._done))
@@ -194,6 +205,7 @@ class Writer:
 
     def _do_all(self, wanted: Sequence[tuple[str, Mapping[str, Any]]], deadline: float) -> list[Acceptance]:
         """Take these jobs in together and do them, whoever else's are in the way; returns how they stand, in order."""
+        self._allow(wanted)
         answers = self.app.submit([self._request(kind, fields) for kind, fields in wanted])
         runner = self.app.runner()
         stuck = time.monotonic() + STUCK_SECONDS

@@ -129,6 +129,11 @@ def address_of(request: Request) -> str:
     return request.client.host if request.client is not None else "unknown"
 
 
+def own_url(request: Request) -> str:
+    """The address of the doors without a slash at its end: MUSTER_PUBLIC_URL, and only without it what the client says."""
+    return muster(request).settings.public_url or f"{request.url.scheme}://{request.url.netloc}"
+
+
 def rules_of(route: Any) -> list[Rule]:
     """The rules that a route's dependencies ask for; for the test that looks for routes without one."""
     found: list[Rule] = []

@@ -33,7 +33,11 @@ _HIDING = tuple(
 _RELAYS = ipaddress.IPv4Network("192.88.99.0/24")
 # Where clouds tell a machine its own credentials; the others of these are link-local, and refused as such.
 _METADATA = frozenset(
-    ipaddress.ip_address(one) for one in ("100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254")
+    ipaddress.ip_address(one)
+    for one in (
+        "100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254", "fd20:ce::254", "fd00:c1::a9fe:a9fe",
+        "fd00:42::42",
+    )
 )
 _NOTHING_THERE = ipaddress.IPv4Network("0.0.0.0/8")
 _UNPRINTED = re.compile(r"[\s\x00-\x1f\x7f\\]")

@@ -45,14 +45,17 @@ class Courier:
             raise Unavailable("endpoint_unavailable", state.reason, until)
         answer = self._call(endpoint, parcel.event_id, parcel.body, now)
         if answer.taken:
-            known.learn(breaker.after_success)
-            if endpoint.failing_since is not None:
+            # The endpoint's row is that of the gate: meanwhile another worker may have failed.
+            if endpoint.failing_since is not None or known.health() != breaker.CLOSED:
+                known.learn(breaker.after_success)
                 self.database.transact(lambda conn: _well(conn, endpoint.id))
             return answer.said
         known.learn(lambda state: breaker.after_outage(state, answer.said, now, pause=answer.retry_after))
         self.database.transact(lambda conn: self._note(conn, endpoint.id, answer))
         log.info("webhook.failed", extra={"endpoint": endpoint.id, "event": parcel.event_id, "status": answer.status})
-        raise Deferred("endpoint_gone" if answer.gone else "endpoint_failed", answer.said, answer.retry_after)
+        # When it asked to be called again is kept by the breaker. The waits of a delivery grow all the same: they make its
+        # tries last for three days.
+        raise Deferred("endpoint_gone" if answer.gone else "endpoint_failed", answer.said)
 
     def test(self, name: str) -> Answer:
         """Send an event that never happened, for a person who waits for the answer. Raises NoSuchEndpoint."""

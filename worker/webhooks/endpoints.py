@@ -146,9 +146,10 @@ def change(
     changed = sorted(column for column, value in values.items() if value != getattr(row, column))
     if not changed:
         return
+    if "url" in changed:  # what is known is about another place
+        values["failing_since"] = None
+        health.forget(scope.conn, breaker_of(row.id))
     _set(scope, row.id, **values)
-    if "url" in changed:
-        health.forget(scope.conn, breaker_of(row.id))  # what was known is about another place
     _told(scope, Action.WEBHOOK_CHANGED, row.id, name, by, changed=changed)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 from sqlalchemy import Connection, select
 
@@ -37,24 +38,21 @@ def replay(
         endpoint = endpoints.named(conn, name)
     chosen = endpoints.check_patterns(patterns) if patterns else list(endpoint.patterns)
     suffix = f"/replay-{int(now.timestamp())}"
-    count, rung = 0, set[tuple[str, bool]]()
+    said = {"since": since.isoformat(), "until": until.isoformat() if until else None, "events": chosen}
+
+    def take_in(conn: Connection, ids: Sequence[str], *, first: bool) -> Rung:
+        scope = Scope(conn, now, database.settings)
+        if first:  # with the first deliveries, not after the last: it may break off in between
+            trail.record(scope, Action.WEBHOOK_REPLAYED, endpoint.id, name, actor=by, data=said)
+        return outbox.submit(scope, [delivery(endpoint.id, event_id, suffix) for event_id in ids])
+
+    count: int = 0
+    rung: Rung = set()
     for ids in _events(database, since, until or now + SLACK, chosen):
-        count += len(ids)
         if not dry_run:
-            asked = [delivery(endpoint.id, event_id, suffix) for event_id in ids]
-            rung |= database.transact(lambda conn, asked=asked: outbox.submit(_scope(database, conn, now), asked))  # type: ignore[misc]
-    if count and not dry_run:
-        said = {"since": since.isoformat(), "until": until.isoformat() if until else None, "deliveries": count}
-        database.transact(
-            lambda conn: trail.record(
-                _scope(database, conn, now), Action.WEBHOOK_REPLAYED, endpoint.id, name, actor=by, data=said
-            )
-        )
+            rung |= database.transact(partial(take_in, ids=ids, first=count == 0))
+        count += len(ids)
     return count, rung
-
-
-def _scope(database: Database, conn: Connection, now: datetime) -> Scope:
-    return Scope(conn, now, database.settings)
 
 
 def _events(database: Database, since: datetime, until: datetime, patterns: Sequence[str]) -> Iterator[list[str]]:

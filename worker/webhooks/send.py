@@ -20,6 +20,8 @@ CONNECT_SECONDS = 5.0
 TOTAL_SECONDS = 15.0
 # An answer is a status; of what follows only as much is read as lets the other side end in peace, and none is kept.
 ANSWER_BYTES = 4 * 1024
+# For that peace: whoever lets its words drip after the status keeps the deliveries of others waiting.
+REST_SECONDS = 1.0
 # Whoever asks to be left alone for longer is asked again after this long: a slip must not silence an endpoint.
 LONGEST_RETRY_AFTER = timedelta(days=1)
 # What asks for the same delivery a little later (RFC 9110, RFC 8470); other 4xx are tried again too, and mean a mistake.
@@ -151,6 +153,7 @@ def _ask(place: Place, line: _Line, body: bytes, headers: Mapping[str, str]) -> 
     response = conversation.getresponse()
     status, after = response.status, _retry_after(response.headers.get("Retry-After"))
     with contextlib.suppress(OSError, ValueError, http.client.HTTPException):  # the status has come: that is the answer
+        line.ends = min(line.ends, time.monotonic() + REST_SECONDS)
         response.read(ANSWER_BYTES)
     return Answer(status, _sentence(status), after if status in (HTTPStatus.TOO_MANY_REQUESTS, 503) else None)
 
@@ -182,7 +185,7 @@ def _retry_after(text: str | None) -> timedelta | None:
     else:
         try:
             moment = parsedate_to_datetime(text)
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
         wait = (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)) - datetime.now(UTC)
     return min(wait, LONGEST_RETRY_AFTER) if wait > timedelta(0) else None

@@ -33,26 +33,27 @@ def test_me_is_not_served(client: ScimClient) -> None:
     refused(client.ask("GET", "/Me"), 501)
 
 
-def test_the_last_administrator_stays(client: ScimClient, office: Office) -> None:
+def test_the_last_administrator_stays(doors: Doors, office: Office) -> None:
     office.world()
-    [bob] = client.search('userName eq "bob"')
-    [administrators] = client.search('displayName eq "administrators"', "/Groups")
-    [ann] = client.search('userName eq "ann"')
+    with ScimClient(doors, "idp", "admin") as client:
+        [bob] = client.search('userName eq "bob"')
+        [administrators] = client.search('displayName eq "administrators"', "/Groups")
+        [ann] = client.search('userName eq "ann"')
 
-    for answer in (
-        client.patch(f"/Users/{bob['id']}", {"op": "replace", "value": {"active": False}}),
-        client.ask("DELETE", f"/Users/{bob['id']}"),
-        client.patch(f"/Groups/{administrators['id']}", {"op": "remove", "path": "members"}),
-    ):
-        assert "last administrator" in refused(answer, 409)
-    assert "MUSTER_ADMINISTRATORS" in refused(client.ask("DELETE", f"/Groups/{administrators['id']}"), 403)
-    rename = client.patch(f"/Groups/{administrators['id']}", {"op": "replace", "path": "displayName", "value": "admins"})
-    assert "MUSTER_ADMINISTRATORS" in refused(rename, 403)
+        for answer in (
+            client.patch(f"/Users/{bob['id']}", {"op": "replace", "value": {"active": False}}),
+            client.ask("DELETE", f"/Users/{bob['id']}"),
+            client.patch(f"/Groups/{administrators['id']}", {"op": "remove", "path": "members"}),
+        ):
+            assert "last administrator" in refused(answer, 409)
+        assert "MUSTER_ADMINISTRATORS" in refused(client.ask("DELETE", f"/Groups/{administrators['id']}"), 403)
+        rename = client.patch(f"/Groups/{administrators['id']}", {"op": "replace", "path": "displayName", "value": "admins"})
+        assert "MUSTER_ADMINISTRATORS" in refused(rename, 403)
 
-    change = client.patch(
-        f"/Groups/{administrators['id']}", {"op": "replace", "path": "members", "value": [{"value": ann["id"]}]}
-    )
-    assert [one["value"] for one in found(change)["members"]] == [ann["id"]], "a successor and the leaving in one request"
+        change = client.patch(
+            f"/Groups/{administrators['id']}", {"op": "replace", "path": "members", "value": [{"value": ann["id"]}]}
+        )
+        assert [one["value"] for one in found(change)["members"]] == [ann["id"]], "a successor and the leaving in one request"
 
 
 def test_holds_and_locks(client: ScimClient, office: Office) -> None:
@@ -132,3 +133,22 @@ def test_errors_repeat_no_password(client: ScimClient) -> None:
         answer = client.ask("POST", "/Users", {"schemas": [USER], "userName": "x", "password": password})
         assert answer.status_code == 400
         assert "hunter2" not in answer.text
+
+
+def test_being_a_scim_client_is_no_power_over_administrators(client: ScimClient) -> None:
+    office = client.office
+    office.do("create_group", {"group": "administrators"})
+    office.do("create_user", {"username": "root", "email": "root@example.com", "groups": ["administrators"]})
+    ann = client.create("ann.plain")
+    [root] = client.search('userName eq "root"')
+    [group] = client.search('displayName eq "administrators"', "/Groups")
+    member = {"op": "add", "path": "members", "value": [{"value": ann["id"]}]}
+    assert client.patch(f"/Groups/{group['id']}", member).status_code == 403
+    for change in ({"emails": [{"value": "evil@example.com", "primary": True, "type": "work"}]}, {"password": "a long new password"}):
+        answer = client.patch(f"/Users/{root['id']}", {"op": "replace", "value": change})
+        assert answer.status_code == 403, answer.text
+        assert "admin" in answer.json()["detail"]
+    assert client.patch(f"/Users/{root['id']}", {"op": "replace", "value": {"title": "Chief"}}).status_code == 200
+    user = office.user("root")
+    assert user is not None
+    assert (user.email, user.password_hash) == ("root@example.com", None)

@@ -107,7 +107,7 @@ def test_letters_beyond_ascii(client: ScimClient) -> None:
 
 HOSTILE = [
     "' OR '1'='1", '" or userName pr or userName eq "', "'; DROP TABLE users; --", "%", "_", "%%%", "\\", "\\\\", '\\"', "a\\",
-    "{0}", "%s", ":name", "$1", "?", "\u0130", "\u202e", "💥", "../../etc/passwd", "${jndi:ldap://x}", "a" * 5_000, "\n", "\t",
+    "{0}", "%s", ":name", "$1", "?", "\u0130", "\u202e", "💥", "../../etc/passwd", "${jndi:ldap://x}", "a" * 3_000, "\n", "\t",
 ]
 
 
@@ -153,8 +153,10 @@ def test_filters_without_end(client: ScimClient) -> None:
             assert answer.status_code in (200, 400), (depth, answer.text[:200])
         patch = client.patch("/Users/x", {"op": "remove", "path": f"emails[{'not (' * depth}type pr{')' * depth}]"})
         assert patch.status_code == 400
+    refused(client.ask("POST", "/Users/.search", {"filter": f'userName eq "{"x" * 8_200}"'}), 400, "invalidFilter")
+    refused(client.patch("/Users/x", {"op": "remove", "path": f'emails[value eq "{"x" * 4_200}"]'}), 400, "invalidPath")
     for joint in ("or", "and"):
-        where = f" {joint} ".join(["title pr"] * 2_000)
+        where = f" {joint} ".join(["title pr"] * 60)
         refused(client.ask("POST", "/Users/.search", {"filter": where}), 400, "invalidFilter")
 
 

@@ -8,6 +8,7 @@ from office import Office
 from scim2_models import ResourceType, ScimProvider, UniquenessException
 from scim2_server.testing import ScimStorageContract
 
+from worker.api_tokens import Caller
 from worker.scim.protocol import Storage, provider
 from worker.scim.reading import Reader
 from worker.scim.writing import Writer
@@ -32,7 +33,7 @@ class TestStorage(ScimStorageContract):
         """The storage of one client on an empty directory."""
         office = Office(database_url, mail_domains=["example"])
         reader = Reader(office.app.database, "token/contract")
-        yield Storage(reader, Writer(office.app, reader))
+        yield Storage(reader, Writer(office.app, reader, Caller("contract", "contract", ("scim",))))
         office.close()
 
     def test_update_frees_the_former_unique_values(

@@ -81,6 +81,15 @@ def test_a_large_head_is_told_so(knock: Knock) -> None:
     assert (said.status, said.json()["code"], said.closed) == (431, "head_too_large", True)
 
 
+@pytest.mark.parametrize("padding", ["5;" + "e" * 8_000, "0\r\n" + "X-Trailer: " + "t" * 8_000])
+def test_padding_around_the_body_is_no_way_around_the_limits(knock: Knock, padding: str) -> None:
+    """Extensions of a chunk, and trailers after the last one: neither head nor body, and without an end."""
+    knock.send("POST /trial/deaf HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + padding)
+    with pytest.raises(OSError, match=r"reset|pipe"):  # noqa: PT012
+        for _ in range(10_000):
+            knock.send("p" * 8_000)
+
+
 @pytest.mark.parametrize(
     "nonsense",
     [

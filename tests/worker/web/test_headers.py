@@ -102,11 +102,15 @@ def test_methods_that_a_door_does_not_take(doors: Doors, method: str) -> None:
 
 def test_the_host_header_is_nobodys_word(behind_tls: Doors) -> None:
     knock = Knock(behind_tls.url)
-    for path in ("/health/live/", "/nowhere", "/health/live"):
-        knock.send(f"GET {path} HTTP/1.1\r\nHost: evil.example\r\nX-Forwarded-Host: evil.example\r\n\r\n")
+    token = behind_tls.token("admin")
+    for path in ("/health/live/", "/nowhere", "/", "/console", "/openapi.json", "/docs", "/v1/users", "/recover", "/scim/v2/ServiceProviderConfig"):
+        knock.send(f"GET {path} HTTP/1.1\r\nHost: evil.example\r\nX-Forwarded-Host: evil.example\r\nAuthorization: Bearer {token}\r\n\r\n")
         said = knock.answer()
+        assert said.status in (200, 303, 404)
         assert b"evil" not in said.body
         assert "evil" not in str(said.headers)
+        if path.startswith("/scim"):
+            assert said.json()["meta"]["location"] == f"https://id.example.org{path}"
     knock.close()
 
 
