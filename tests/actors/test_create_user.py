@@ -7,6 +7,7 @@ import pytest
 from office import Office
 from sqlalchemy import event
 
+from worker import outbox
 from worker.directory.users import User
 
 
@@ -166,6 +167,8 @@ def test_a_batch_costs_the_same_number_of_statements_whatever_its_size(office: O
             fields = {"username": f"{name}{number}", "external_id": f"{name}-{number}", "email": f"{name}{number}@example.com",
                       "groups": ["staff"], "manager": "bob"}  # fmt: skip
             office.submit("create_user", fields)
+        with office.app.database.read() as conn:
+            outbox.forget(conn)  # who is told of events is remembered for a second: both batches look
         counts.append(Counter())
         assert office.runner.run("create_user", urgent=False) == size
     assert counts[1] == counts[3]

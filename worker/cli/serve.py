@@ -71,7 +71,7 @@ def _check(queues: Sequence[str] | None) -> None:
 @click.command()
 @click.option("--threads", type=click.IntRange(1, 64), default=THREADS, show_default=True, help="Threads for directory jobs.")
 def up(threads: int) -> None:
-    """Run Muster in this one process, until Ctrl-C: workers, HTTP doors and console."""
+    """Run Muster in this one process: workers, HTTP and console."""
     from worker import front
     from worker.app import App
     from worker.process import Staff, stop_signals
@@ -100,7 +100,7 @@ def up(threads: int) -> None:
 
 @click.command()
 def api() -> None:
-    """Serve HTTP alone (the API, SCIM, webhooks, pages, the console), until Ctrl-C. Workers do the jobs."""
+    """Serve HTTP alone: API, SCIM, pages and console."""
     from worker import front
     from worker.app import App
     from worker.process import stop_signals

@@ -19,7 +19,7 @@ event_option = click.option("--event", "events", multiple=True, metavar="PATTERN
 
 @click.group()
 def webhook() -> None:
-    """Tell other systems what happened: endpoints, their secrets and their deliveries."""
+    """Tell other systems what happened here."""
 
 
 @contextmanager

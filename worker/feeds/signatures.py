@@ -64,17 +64,22 @@ def verify(webhook: Webhook, headers: Headers, body: bytes, now: datetime) -> st
     All signatures are compared with all secrets, each in constant time.
     """
     secrets = list(_secrets(webhook))
-    if not secrets:
-        raise Unproven("none of the declared secrets can be read: set the environment variable, or write the file")
-    if webhook.profile == "bearer":
-        _require_word(webhook, headers, secrets)
-        return None if webhook.id_header is None else _only(headers, webhook.id_header)
     scheme = _scheme(webhook)
-    delivery = None if scheme.id_header is None else _only(headers, scheme.id_header)
-    timestamp = None
-    if scheme.timestamp_header is not None:
-        timestamp = _only(headers, scheme.timestamp_header)
-        _require_fresh(timestamp, webhook.tolerance, now)
+    delivery = timestamp = None
+    try:
+        if not secrets:
+            raise Unproven("none of the declared secrets can be read: set the environment variable, or write the file")
+        if webhook.profile == "bearer":
+            _require_word(webhook, headers, secrets)
+            return None if webhook.id_header is None else _only(headers, webhook.id_header)
+        if scheme.id_header is not None:
+            delivery = _only(headers, scheme.id_header)
+        if scheme.timestamp_header is not None:
+            timestamp = _only(headers, scheme.timestamp_header)
+            _require_fresh(timestamp, webhook.tolerance, now)
+    except Unproven:
+        pretend(body)  # else a large body and a clock would tell which feeds there are
+        raise
     parts = {"id": (delivery or "").encode(), "timestamp": (timestamp or "").encode(), "body": body}
     signed = _filled(scheme.text, parts)
     expected = [hmac.digest(_key(secret, scheme.key), signed, scheme.algorithm) for secret in secrets]

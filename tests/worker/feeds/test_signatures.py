@@ -14,7 +14,7 @@ from senders import ENVIRONMENT, PROFILES, SECRET, STANDARD_SECRET, headers_of, 
 
 from worker.feeds.config import WrongFeed, load_feeds
 from worker.feeds.declaration import Webhook
-from worker.feeds.signatures import Unproven, moment, verify
+from worker.feeds.signatures import Unproven, moment, pretend, verify
 from worker.settings import Settings
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -141,6 +141,30 @@ def test_without_a_secret_nothing_is_proved(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("HOOK", " ")
     with pytest.raises(Unproven, match="none of the declared secrets can be read"):
         verify(hook("merge"), [("x-merge-webhook-signature", headers_of("merge", BODY, NOW)["X-Merge-Webhook-Signature"])], BODY, NOW)
+
+
+@pytest.mark.parametrize("secret", [True, False], ids=["secret", "no secret"])
+@pytest.mark.parametrize("name", PROFILES)
+def test_whoever_brings_nothing_costs_as_much_as_one_for_no_feed(name: str, secret: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a large body and a clock tell which feeds there are."""
+    if not secret:
+        for variable in ENVIRONMENT:
+            monkeypatch.setenv(variable, " ")
+    sizes: list[int] = []
+    real = hmac.digest
+
+    def weighed(key: bytes, msg: bytes, digest: str) -> bytes:
+        sizes.append(len(msg))
+        return real(key, msg, digest)
+
+    monkeypatch.setattr(hmac, "digest", weighed)
+    body = b"x" * 100_000
+    pretend(body)
+    for_none = sum(sizes)
+    sizes.clear()
+    with pytest.raises(Unproven):
+        verify(hook(name), [], body, NOW)
+    assert for_none <= sum(sizes) < for_none + 1_000
 
 
 @given(some.dictionaries(some.sampled_from(["webhook-id", "webhook-timestamp", "webhook-signature"]), some.text(max_size=40)))
