@@ -32,15 +32,6 @@ def doors(office: Office) -> Iterator[Doors]:
         yield opened
 
 
-@pytest.fixture
-def lite(sqlite_url: str) -> Iterator[Doors]:
-    """A server on SQLite, for what does not depend on the database."""
-    office = Office(sqlite_url)
-    with doors_of(office) as opened:
-        yield opened
-    office.close()
-
-
 def line(number: int, **more: Any) -> str:
     return json.dumps({"kind": "create_group", "payload": {"group": f"g{number}"}, "key": f"k{number}", **more})
 

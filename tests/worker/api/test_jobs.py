@@ -2,42 +2,20 @@
 
 import json
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
 import pytest
 from doors import Doors, doors_of
+from handing_in import GROUP, send
 from office import Office
 from sqlalchemy import text
 
 from worker.api import models
 from worker.api.gather import MOST
 
-GROUP = {"kind": "create_group", "payload": {"group": "new"}}
 WAIT = 30
-
-
-@pytest.fixture
-def doors(office: Office) -> Iterator[Doors]:
-    """A server on each database, with the world's people."""
-    office.world()
-    with doors_of(office) as opened:
-        yield opened
-
-
-@pytest.fixture
-def lite(sqlite_url: str) -> Iterator[Doors]:
-    """A server on SQLite, for what does not depend on the database."""
-    office = Office(sqlite_url)
-    with doors_of(office) as opened:
-        yield opened
-    office.close()
-
-
-def send(client: httpx.Client, job: dict[str, Any], key: str = "k", **query: Any) -> httpx.Response:
-    return client.post("/v1/jobs", json=job, headers={"Idempotency-Key": f'"{key}"'}, params=query)
 
 
 # ------------------------------------------------------------------------------------------------------- keys

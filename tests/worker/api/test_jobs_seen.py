@@ -1,37 +1,14 @@
 """Jobs seen over HTTP on a real server: waiting for their end, listing, the story of one, and steering."""
 
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
-from doors import Doors, doors_of
-from office import Office
+from doors import Doors
+from handing_in import GROUP, send
 
-GROUP = {"kind": "create_group", "payload": {"group": "new"}}
 WAIT = 30
-
-
-@pytest.fixture
-def doors(office: Office) -> Iterator[Doors]:
-    """A server on each database, with the world's people."""
-    office.world()
-    with doors_of(office) as opened:
-        yield opened
-
-
-@pytest.fixture
-def lite(sqlite_url: str) -> Iterator[Doors]:
-    """A server on SQLite, for what does not depend on the database."""
-    office = Office(sqlite_url)
-    with doors_of(office) as opened:
-        yield opened
-    office.close()
-
-
-def send(client: httpx.Client, job: dict[str, Any], key: str = "k", **query: Any) -> httpx.Response:
-    return client.post("/v1/jobs", json=job, headers={"Idempotency-Key": f'"{key}"'}, params=query)
 
 
 # -------------------------------------------------------------------------------------------------------- waiting
