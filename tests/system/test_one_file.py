@@ -14,6 +14,8 @@ from crew import Crew, all_done, environment, told, until
 from office import Office
 
 from worker.intake import Request
+from worker.listing import JobFilter
+from worker.steering import Move, steer
 
 BATCH = 40_000
 LONGEST_SECONDS = 5.0
@@ -66,6 +68,12 @@ def test_two_processes_on_one_file_are_killed_in_the_middle_of_batches(
         workers.pop(dice.randrange(2)).kill()
         workers.append(crew.hire())
     all_done(front, "all jobs")
+    # Who was in hand at three kills, the last time alone, is given up as the killer: an operator brings it back.
+    given_up = [row["id"] for row in front.jobs() if row["state"] == "failed"]
+    assert {row["reason"] for row in front.jobs() if row["id"] in given_up} <= {"worker_killed"}
+    if given_up:
+        steer(front.app, Move.RETRY, JobFilter(ids=given_up), by="test")
+        all_done(front, "what was brought back")
     assert told(front, "user.created") == names
     assert len(set(told(front, "group.created"))) == len(told(front, "group.created")) == 120
     assert len(front.rows("users")) == len(names)
