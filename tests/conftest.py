@@ -15,6 +15,9 @@ from sqlalchemy import NullPool, create_engine, inspect, text
 REQUIRED = {word.strip() for word in os.environ.get("MUSTER_REQUIRE", "").split(",") if word.strip()}
 """What is a failure when it is absent (`MUSTER_REQUIRE=postgresql,redis,browser`), not a reason to skip."""
 
+LONGEST_FIRST = ("tests/system/test_survival.py", "tests/system/", "tests/browser/", "tests/properties/")
+"""Files that begin first, so that no processor waits at the end for one that began last; all others follow."""
+
 TEMPLATE_DATABASE = "muster_template"
 
 
@@ -23,6 +26,15 @@ def pytest_configure(config: pytest.Config) -> None:
     if unknown := REQUIRED - {"postgresql", "redis", "browser"}:
         message = f"MUSTER_REQUIRE names {sorted(unknown)}; it takes postgresql, redis and browser, separated by a comma"
         raise pytest.UsageError(message)
+    config.option.loadscopereorder = False  # pytest-xdist would let the files with the most tests begin
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    return next((turn for turn, path in enumerate(LONGEST_FIRST) if item.nodeid.startswith(path)), len(LONGEST_FIRST))
 
 
 def _absent(name: str, reason: ServerMissing) -> None:

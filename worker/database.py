@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from psycopg.types.string import TextLoader
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from worker.settings import Settings
@@ -32,6 +33,8 @@ LOCK_MS = 5_000
 RERUNS = 8
 # Waits for SQLite's one writer; long enough for every batch ahead, short enough to say "busy" to a person.
 SQLITE_WAIT_S = 15.0
+# Whoever finds every connection of this process taken waits this long; a caller at a door waits no longer than that.
+POOL_WAIT_S = 10.0
 
 # SQLSTATEs after which the same work may simply be done again: serialization failure, deadlock, lock not available.
 RERUN_STATES = frozenset({"40001", "40P01", "55P03"})
@@ -149,6 +152,8 @@ def _told_apart() -> Iterator[None]:
     """Turn the driver's errors into Busy (run it again) and Unreachable (the server went away)."""
     try:
         yield
+    except PoolTimeout as error:
+        raise Busy("every connection of this process to the database is in use; try again") from error
     except DBAPIError as error:
         state = getattr(error.orig, "sqlstate", None)
         if state in RERUN_STATES or (isinstance(error.orig, sqlite3.OperationalError) and "locked" in str(error.orig)):
@@ -165,7 +170,8 @@ def _cannot_connect(error: DBAPIError) -> bool:
 
 def _sqlite_engine(path: Path) -> Engine:
     engine = create_engine(
-        f"sqlite:///{path}", connect_args={"timeout": SQLITE_WAIT_S, "check_same_thread": False}, hide_parameters=True
+        f"sqlite:///{path}", pool_timeout=POOL_WAIT_S, hide_parameters=True,
+        connect_args={"timeout": SQLITE_WAIT_S, "check_same_thread": False},
     )
 
     @event.listens_for(engine, "connect")
@@ -197,7 +203,8 @@ def _postgresql_engine(settings: Settings, pool_size: int) -> Engine:
         "application_name": "muster",
     }
     engine = create_engine(
-        url, pool_size=pool_size, max_overflow=4, pool_recycle=1800, connect_args=options, hide_parameters=True
+        url, pool_size=pool_size, max_overflow=4, pool_timeout=POOL_WAIT_S, pool_recycle=1800, connect_args=options,
+        hide_parameters=True,
     )
 
     @event.listens_for(engine, "connect")

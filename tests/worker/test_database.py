@@ -3,6 +3,7 @@
 import fcntl
 import sqlite3
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,19 @@ def test_a_writer_that_waits_too_long_hears_that_the_database_is_busy(
             pass
     with sqlite.write() as conn:
         conn.execute(select(meta)).all()
+
+
+def test_whoever_finds_every_connection_taken_hears_that_the_database_is_busy(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "POOL_WAIT_S", 0.05)
+    crowded = Database(Settings(database_url=sqlite_url, secret_key=SECRET))
+    with ExitStack() as taken, pytest.raises(Busy, match="every connection"):  # noqa: PT012 (how many there are is not ours)
+        for _ in range(100):
+            taken.enter_context(crowded.read())
+    with crowded.read() as conn:
+        conn.execute(select(meta)).all()
+    crowded.dispose()
 
 
 def test_a_commit_of_another_process_is_noticed(sqlite: Database) -> None:
