@@ -139,6 +139,17 @@ class Client:
         return found
 
 
+def all_at_once(work: Callable[[int], None]) -> float:
+    """Let each client do its part, by its number, and wait for all; seconds."""
+    threads = [threading.Thread(target=work, args=(client,)) for client in range(CLIENTS)]
+    began = time.monotonic()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return time.monotonic() - began
+
+
 def one_at_a_time(port: int, tokens: Sequence[str], count: int, body: Callable[[int], bytes], wanted: int, **client: str) -> tuple[float, float]:
     """Send `count` bodies by CLIENTS clients, each its next when its last is answered: requests a second, median in ms."""
     times: list[float] = []
@@ -155,13 +166,7 @@ def one_at_a_time(port: int, tokens: Sequence[str], count: int, body: Callable[[
                 return
         one.line.close()
 
-    threads = [threading.Thread(target=work, args=(first,)) for first in range(CLIENTS)]
-    began = time.monotonic()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    took = time.monotonic() - began
+    took = all_at_once(work)
     if wrong:
         raise RuntimeError(f"not every request was answered as it should be: {wrong[0]}")
     return count / took, statistics.median(times) * 1000
@@ -201,13 +206,7 @@ def raw_inserts(database_url: str) -> float:
                     own.execute(statement, {"job": job_id, "subject": subject})
                 own.commit()
 
-    threads = [threading.Thread(target=work, args=(first,)) for first in range(CLIENTS)]
-    began = time.monotonic()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    took = time.monotonic() - began
+    took = all_at_once(work)
     with psycopg.connect(dsn, autocommit=True) as conn:
         conn.execute("DROP SCHEMA again CASCADE")
     return len(jobs) / took

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from office import Office
+from receiver import Receiver
 from servers import PostgresServer, RedisServer, ServerMissing
 from sqlalchemy import NullPool, create_engine, inspect, text
 
@@ -181,3 +182,10 @@ def office(database_url: str) -> Iterator[Office]:
     opened = Office(database_url)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A program on loopback that takes webhooks."""
+    with Receiver() as opened:
+        yield opened

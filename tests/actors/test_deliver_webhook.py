@@ -12,12 +12,6 @@ from worker.webhooks import endpoints
 
 
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as opened:
-        yield opened
-
-
-@pytest.fixture
 def office(database_url: str) -> Iterator[Office]:
     opened = Office(database_url)
     opened.world()

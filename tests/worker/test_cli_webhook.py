@@ -8,12 +8,6 @@ from shell import Shell
 
 
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as opened:
-        yield opened
-
-
-@pytest.fixture
 def shell(sqlite_url: str) -> Iterator[Shell]:
     opened = Shell(sqlite_url)
     yield opened

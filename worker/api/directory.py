@@ -1,5 +1,7 @@
 """The directory over HTTP, to read: people, what they get in with, groups, and the audit trail."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -27,6 +29,14 @@ from worker.web.problems import Problem
 router = APIRouter(prefix="/v1", tags=["directory"], dependencies=[needs("users:read")])
 
 _NEXT_LINK = {"headers": {"Link": {"description": 'The next page, rel="next".', "schema": {"type": "string"}}}}
+
+
+@contextmanager
+def _looking(request: Request) -> Iterator[Scope]:
+    """A reading transaction at the present moment."""
+    app = muster(request)
+    with app.database.read() as conn:
+        yield Scope(conn, app.clock(), app.settings)
 
 
 def find_user(scope: Scope, text: str) -> accounts.User | None:
@@ -74,8 +84,8 @@ def list_users(
     limit: Limit = USUAL_PAGE, cursor: Cursor = None,
 ) -> dict[str, Any]:  # fmt: skip
     """List users by username."""
-    with muster(request).database.read() as conn:
-        rows = listing.people(conn, limit=limit + 1, path=path, search=search, active=active, after=after(cursor))
+    with _looking(request) as scope:
+        rows = listing.people(scope.conn, limit=limit + 1, path=path, search=search, active=active, after=after(cursor))
     return page(request, response, rows, limit, "username")
 
 
@@ -83,9 +93,7 @@ def list_users(
             responses=problems(404))  # fmt: skip
 def show_user(request: Request, user: PathWord) -> dict[str, Any]:
     """Show a user in full: groups, permissions, credentials (what they are, never what opens the door), latest events."""
-    app = muster(request)
-    with app.database.read() as conn:
-        scope = Scope(conn, app.clock(), app.settings)
+    with _looking(request) as scope:
         return listing.user_page(scope, _user(scope, user))
 
 
@@ -93,9 +101,7 @@ def show_user(request: Request, user: PathWord) -> dict[str, Any]:
             response_model=SessionList, responses=problems(404))  # fmt: skip
 def list_sessions(request: Request, user: PathWord) -> dict[str, Any]:
     """List a user's sessions, the oldest first."""
-    app = muster(request)
-    with app.database.read() as conn:
-        scope = Scope(conn, app.clock(), app.settings)
+    with _looking(request) as scope:
         return {"items": listing.user_page(scope, _user(scope, user), events=1)["sessions"]}
 
 
@@ -105,10 +111,8 @@ def list_user_events(
     request: Request, response: Response, user: PathWord, limit: Limit = USUAL_PAGE, cursor: Cursor = None
 ) -> dict[str, Any]:
     """List a user's audit trail, the newest first."""
-    app = muster(request)
-    with app.database.read() as conn:
-        found = _user(Scope(conn, app.clock(), app.settings), user)
-        rows = listing.trail(conn, limit=limit + 1, target=found.id, before=after(cursor, ids=True))
+    with _looking(request) as scope:
+        rows = listing.trail(scope.conn, limit=limit + 1, target=_user(scope, user).id, before=after(cursor, ids=True))
     return page(request, response, rows, limit, "id")
 
 
@@ -123,8 +127,8 @@ def list_groups(
     limit: Limit = USUAL_PAGE, cursor: Cursor = None,
 ) -> dict[str, Any]:  # fmt: skip
     """List groups by name."""
-    with muster(request).database.read() as conn:
-        rows = listing.group_list(conn, limit=limit + 1, search=search, after=after(cursor))
+    with _looking(request) as scope:
+        rows = listing.group_list(scope.conn, limit=limit + 1, search=search, after=after(cursor))
     return page(request, response, rows, limit, "name")
 
 
@@ -132,9 +136,7 @@ def list_groups(
             responses=problems(404))  # fmt: skip
 def show_group(request: Request, group: PathWord) -> dict[str, Any]:
     """Show a group by name or id: its place in the tree, its permissions, and how many members it has."""
-    app = muster(request)
-    with app.database.read() as conn:
-        scope = Scope(conn, app.clock(), app.settings)
+    with _looking(request) as scope:
         return picked(listing.group_page(scope, _group(scope, group)), "members")
 
 
@@ -144,9 +146,7 @@ def list_members(
     request: Request, response: Response, group: PathWord, limit: Limit = USUAL_PAGE, cursor: Cursor = None
 ) -> dict[str, Any]:
     """List the members of a group by username, those of the groups below included."""
-    app = muster(request)
-    with app.database.read() as conn:
-        scope = Scope(conn, app.clock(), app.settings)
+    with _looking(request) as scope:
         rows = listing.members_of(scope, _group(scope, group), limit=limit + 1, after=after(cursor))
     return page(request, response, rows, limit, "username")
 
@@ -164,13 +164,12 @@ def list_events(
     limit: Limit = USUAL_PAGE, cursor: Cursor = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Read the audit trail, the newest first. Of who was deleted it is found by the id alone."""
-    app = muster(request)
-    with app.database.read() as conn:
+    with _looking(request) as scope:
         rows: list[dict[str, Any]] = []
-        wanted = None if target is None else _target(Scope(conn, app.clock(), app.settings), target)
+        wanted = None if target is None else _target(scope, target)
         if target is None or wanted is not None:
             rows = listing.trail(
-                conn, limit=limit + 1, target=wanted, action=action, since=since, before=after(cursor, ids=True)
+                scope.conn, limit=limit + 1, target=wanted, action=action, since=since, before=after(cursor, ids=True)
             )
     return page(request, response, rows, limit, "id")
 

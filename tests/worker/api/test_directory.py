@@ -1,6 +1,5 @@
 """The directory over HTTP on a real server: people, groups and the audit trail, page by page, and nothing that opens a door."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -13,14 +12,6 @@ from worker.api import directory_models as models
 from worker.directory import groups
 from worker.directory.accounts import find
 from worker.jobs import UserRef
-
-
-@pytest.fixture
-def doors(office: Office) -> Iterator[Doors]:
-    """A server on each database, with the world's people."""
-    office.world()
-    with doors_of(office) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -120,3 +120,16 @@ def open_desk(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -
 def desk(open_desk: Opens) -> Desk:
     """A console for the tests of one module."""
     return open_desk()
+
+
+@pytest.fixture(scope="module")
+def peopled(desk: Desk) -> Office:
+    """The office behind it, with the people of the examples."""
+    desk.office.world()
+    return desk.office
+
+
+@pytest.fixture(scope="module")
+def chief(desk: Desk, peopled: Office) -> httpx.Client:
+    """An administrator's browser."""
+    return desk.browser("admin").client

@@ -15,56 +15,44 @@ HOSTILE = "\"'><script>alert(1)</script>"
 
 
 @pytest.fixture(scope="module")
-def office(desk: Any) -> Any:
-    desk.office.world()
-    return desk.office
-
-
-@pytest.fixture(scope="module")
-def chief(desk: Any, office: Any) -> httpx.Client:
-    found: httpx.Client = desk.browser("admin").client
-    return found
-
-
-@pytest.fixture(scope="module")
-def operator(desk: Any, office: Any) -> httpx.Client:
+def operator(desk: Any, peopled: Any) -> httpx.Client:
     found: httpx.Client = desk.browser("operate").client
     return found
 
 
 @pytest.fixture
-def person(office: Any, request: pytest.FixtureRequest) -> Any:
+def person(peopled: Any, request: pytest.FixtureRequest) -> Any:
     """Somebody new, who has one of each credential."""
     username = "p-" + re.sub(r"[^a-z0-9]", "", request.node.name.lower())[-40:]
-    made = office.do("create_user", {"username": username, "email": f"{username}@example.com", "name": "Some Body",
+    made = peopled.do("create_user", {"username": username, "email": f"{username}@example.com", "name": "Some Body",
                                      "groups": ["staff"], "attributes": {"office": "B2", "floor": 3}})  # fmt: skip
-    equip(office, made.result["user"])
-    return office.user(username)
+    equip(peopled, made.result["user"])
+    return peopled.user(username)
 
 
-def jobs(office: Any, kind: str) -> list[dict[str, Any]]:
-    return [one for one in office.jobs(kind) if one["source"].startswith("token/")]
+def jobs(peopled: Any, kind: str) -> list[dict[str, Any]]:
+    return [one for one in peopled.jobs(kind) if one["source"].startswith("token/")]
 
 
 # ------------------------------------------------------------------------------------------------ from end to end
 
 
-def test_somebody_is_created_edited_and_offboarded(office: Any, chief: httpx.Client) -> None:
+def test_somebody_is_created_edited_and_offboarded(peopled: Any, chief: httpx.Client) -> None:
     typed: Typed = {"username": "dora", "name": "Dora Diaz", "email": "dora@example.com", "groups": "staff\nadministrators",
              "attributes.name": ["office", "floor"], "attributes.value": ["B2", "3"], "why": "new in sales"}  # fmt: skip
     look = looked(chief, "create_user", typed=typed)
     assert "user username nothing dora" in look.text
-    assert office.user("dora") is None
+    assert peopled.user("dora") is None
     done = confirmed(chief, look, "Create a person")
     assert done.status_code == 303
     page = Sheet(chief.get(done.headers["location"]))
     assert "queued" in page.text
-    office.drain()
+    peopled.drain()
     page = Sheet(chief.get(done.headers["location"]))
     assert "succeeded" in page.text
     [to] = [link for link in page.links() if re.fullmatch(r"/console/people/[0-9a-f-]{36}", link)]
     assert "Dora Diaz" in Sheet(chief.get(to)).text
-    [job] = [one for one in jobs(office, "create_user") if one["payload"]["username"] == "dora"]
+    [job] = [one for one in jobs(peopled, "create_user") if one["payload"]["username"] == "dora"]
     assert job["why"] == "new in sales"
     assert job["requested_by"] == job["source"]
     assert job["payload"] == {
@@ -72,7 +60,7 @@ def test_somebody_is_created_edited_and_offboarded(office: Any, chief: httpx.Cli
         "attributes": {"office": "B2", "floor": 3},
     }  # fmt: skip
 
-    dora = office.user("dora")
+    dora = peopled.user("dora")
     form = opened(chief, "update_user", user=dora.id).form("/console/people/do/")
     assert form.fields()["name"] == ["Dora Diaz"]
     look = Sheet(form.send(chief, "Show what", {"name": "Dora Dean", "attributes.value": ["C3", ""], "manager": "bob"}))
@@ -80,65 +68,65 @@ def test_somebody_is_created_edited_and_offboarded(office: Any, chief: httpx.Cli
         assert change in look.text
     done = confirmed(chief, look, "Edit")
     assert done.headers["location"].startswith(f"/console/people/{dora.id}?done=")
-    office.drain()
+    peopled.drain()
     assert "Dora Dean" in Sheet(chief.get(done.headers["location"])).text
-    assert jobs(office, "update_user")[-1]["payload"] == {
+    assert jobs(peopled, "update_user")[-1]["payload"] == {
         "user": {"id": dora.id}, "expected_version": 1, "name": "Dora Dean", "manager": {"username": "bob"},
         "attributes": {"office": "C3", "floor": None},
     }  # fmt: skip
 
-    equip(office, dora.id)
+    equip(peopled, dora.id)
     look = looked(chief, "offboard_user", on={"user": dora.id}, reason="left")
     assert "sessions 1 0" in look.text
     assert "member of staff manual nothing" in look.text
     assert "Then delete_user for dora" in look.text
     assert confirmed(chief, look, "Offboard", typed="dorA").status_code == 303
-    office.drain()
-    assert not office.user("dora").is_active
+    peopled.drain()
+    assert not peopled.user("dora").is_active
     assert "still to be done" in Sheet(chief.get(f"/console/people/{dora.id}")).text
 
 
-def test_deactivating_shows_first_what_ends(office: Any, operator: httpx.Client, person: Any) -> None:
+def test_deactivating_shows_first_what_ends(peopled: Any, operator: httpx.Client, person: Any) -> None:
     look = looked(operator, "deactivate_user", on={"user": person.id}, reason="on leave")
     for change in ("user is active yes no", "sessions 1 0", "refresh tokens 1 0", "consents 1 0"):
         assert change in look.text
-    assert office.user(person.username).is_active
+    assert peopled.user(person.username).is_active
     assert confirmed(operator, look, "Deactivate").status_code == 303
-    office.drain()
-    assert not office.user(person.username).is_active
+    peopled.drain()
+    assert not peopled.user(person.username).is_active
     assert "sessions" not in looked(operator, "deactivate_user", on={"user": person.id}).text
 
 
-def test_one_session_is_ended_and_not_the_other(office: Any, operator: httpx.Client, person: Any) -> None:
-    other = equip(office, person.id, ip="10.9.9.9", application="shop", device="blue key")
+def test_one_session_is_ended_and_not_the_other(peopled: Any, operator: httpx.Client, person: Any) -> None:
+    other = equip(peopled, person.id, ip="10.9.9.9", application="shop", device="blue key")
     tab = Sheet(operator.get(f"/console/people/{person.id}/sessions"))
     form = Sheet(tab.form("/console/people/do/revoke_sessions").send(operator, "End the sessions ticked", {"ids": [other]}))
     look = Sheet(form.form("/console/people/do/").send(operator, "Show what"))
     assert "sessions 2 1" in look.text
     confirmed(operator, look, "End sessions")
-    office.drain()
-    assert [row["ip"] for row in office.rows("session", user_id=person.id)] == ["10.0.0.1"]
+    peopled.drain()
+    assert [row["ip"] for row in peopled.rows("session", user_id=person.id)] == ["10.0.0.1"]
 
 
-def test_a_refusal_is_said_before_anything_is_done(office: Any, chief: httpx.Client) -> None:
-    office.do("set_legal_hold", {"user": "carol", "owner": "legal", "reason": "case"})
-    look = looked(chief, "delete_user", on={"user": office.user("carol").id})
+def test_a_refusal_is_said_before_anything_is_done(peopled: Any, chief: httpx.Client) -> None:
+    peopled.do("set_legal_hold", {"user": "carol", "owner": "legal", "reason": "case"})
+    look = looked(chief, "delete_user", on={"user": peopled.user("carol").id})
     assert "This would be refused" in look.text
     assert "legal hold" in look.text
     assert not [one for one in look.all("button") if one.get("value") == "confirm"]
 
 
-def test_a_mail_says_to_whom_it_goes(office: Any, operator: httpx.Client, person: Any) -> None:
+def test_a_mail_says_to_whom_it_goes(peopled: Any, operator: httpx.Client, person: Any) -> None:
     look = looked(operator, "send_recovery_email", on={"user": person.id}, valid_for="30 minutes")
     assert f"would go to {person.email}" in look.text
     confirmed(operator, look, "Send recovery mail")
-    assert jobs(office, "send_recovery_email")[-1]["payload"]["valid_for"] == "PT30M"
+    assert jobs(peopled, "send_recovery_email")[-1]["payload"]["valid_for"] == "PT30M"
 
 
-def test_a_group_is_made_changed_and_deleted(office: Any, chief: httpx.Client) -> None:
+def test_a_group_is_made_changed_and_deleted(peopled: Any, chief: httpx.Client) -> None:
     done = confirmed(chief, looked(chief, "create_group", group="a/b #?%", parents="staff"), "Create a group")
-    office.drain()
-    assert office.ended(done.headers["location"].split("/")[-1].split("?")[0]).state == "succeeded"
+    peopled.drain()
+    assert peopled.ended(done.headers["location"].split("/")[-1].split("?")[0]).state == "succeeded"
     [link] = [one for one in Sheet(chief.get("/console/groups?search=a/b")).links() if one.startswith("/console/groups/a")]
     page = Sheet(chief.get(link))
     [edit] = [one for one in page.links() if "/do/update_group" in one]
@@ -146,90 +134,90 @@ def test_a_group_is_made_changed_and_deleted(office: Any, chief: httpx.Client) -
     assert "group name a/b #?% a/c" in look.text
     assert "parent staff yes nothing" in look.text.replace("True", "yes")
     confirmed(chief, look, "Edit")
-    office.drain()
+    peopled.drain()
     look = looked(chief, "delete_group", on={"group": "a/c"})
     assert confirmed(chief, look, "Delete", typed="a/b").status_code == 422
     assert confirmed(chief, look, "Delete", typed="a/c").status_code == 303
-    office.drain()
+    peopled.drain()
     assert chief.get("/console/groups/a/c").status_code == 404
 
 
-def test_a_permission_is_granted_and_revoked(office: Any, chief: httpx.Client, person: Any) -> None:
+def test_a_permission_is_granted_and_revoked(peopled: Any, chief: httpx.Client, person: Any) -> None:
     confirmed(chief, looked(chief, "grant_permission", on={"user": person.id}, name="tickets.close", object="queue/7"), "Grant")
-    office.drain()
+    peopled.drain()
     tab = Sheet(chief.get(f"/console/people/{person.id}/permissions"))
     [revoke] = [link for link in tab.links() if "revoke_permission" in link and "name=" in link]
     look = Sheet(Sheet(chief.get(revoke)).form("/console/people/do/").send(chief, "Show"))
     assert "may tickets.close on queue/7 yes nothing" in look.text
     confirmed(chief, look, "Revoke")
-    office.drain()
+    peopled.drain()
     assert "There are no permissions" in Sheet(chief.get(f"/console/people/{person.id}/permissions")).text
 
 
 # --------------------------------------------------------------------------------------------------------- dangers
 
 
-def test_deleting_asks_for_the_username(office: Any, chief: httpx.Client, person: Any) -> None:
+def test_deleting_asks_for_the_username(peopled: Any, chief: httpx.Client, person: Any) -> None:
     look = looked(chief, "delete_user", on={"user": person.id})
     for wrong in ("", "somebody else", person.id):
         answer = confirmed(chief, look, "Delete", typed=wrong)
         assert answer.status_code == 422
         assert "Nothing was done" in Sheet(answer).error("typed")
-    assert not [one for one in jobs(office, "delete_user") if one["payload"]["user"] == {"id": person.id}]
+    assert not [one for one in jobs(peopled, "delete_user") if one["payload"]["user"] == {"id": person.id}]
     done = confirmed(chief, look, "Delete", typed=person.username)
     assert done.headers["location"].startswith("/console/people/done/")
-    office.drain()
-    assert office.user(person.username) is None
+    peopled.drain()
+    assert peopled.user(person.username) is None
     assert "succeeded" in Sheet(chief.get(done.headers["location"])).text
     assert chief.get(f"/console/people/{person.id}").status_code == 404
 
 
 @pytest.mark.parametrize("kind", ["create_recovery_link", "remove_mfa_devices", "reset_password", "delete_user"])
-def test_what_is_dangerous_asks_for_the_username(office: Any, chief: httpx.Client, person: Any, kind: str) -> None:
+def test_what_is_dangerous_asks_for_the_username(peopled: Any, chief: httpx.Client, person: Any, kind: str) -> None:
     look = looked(chief, kind, on={"user": person.id}, typed={"all": "true"} if kind == "remove_mfa_devices" else {})
     assert look.form("/console/people/do/").fields()["typed"] == [""]
     assert confirmed(chief, look, "", typed="x").status_code == 422
 
 
-def test_offboarding_now_asks_and_later_does_not(office: Any, chief: httpx.Client, person: Any) -> None:
+def test_offboarding_now_asks_and_later_does_not(peopled: Any, chief: httpx.Client, person: Any) -> None:
     assert "typed" in looked(chief, "offboard_user", on={"user": person.id}).form("/console/people/do/").fields()
     look = looked(chief, "offboard_user", on={"user": person.id}, at="2030-03-31T18:00", retention="")
     assert "typed" not in look.form("/console/people/do/").fields()
     done = confirmed(chief, look, "Offboard")
     assert done.status_code == 303
-    assert jobs(office, "offboard_user")[-1]["payload"] == {"user": {"id": person.id}, "at": "2030-03-31T18:00:00", "retention": None}
-    office.drain()
+    assert jobs(peopled, "offboard_user")[-1]["payload"] == {"user": {"id": person.id}, "at": "2030-03-31T18:00:00", "retention": None}
+    peopled.drain()
     assert "scheduled" in Sheet(chief.get(f"/console/people/{person.id}")).text
 
 
 # ------------------------------------------------------------------------------------------------------------ once
 
 
-def test_a_form_sent_twice_is_one_job(office: Any, operator: httpx.Client, person: Any) -> None:
+def test_a_form_sent_twice_is_one_job(peopled: Any, operator: httpx.Client, person: Any) -> None:
     look = looked(operator, "lock_user", on={"user": person.id}, owner="security", reason="stolen laptop")
     first, second = confirmed(operator, look, "Lock"), confirmed(operator, look, "Lock")
     assert first.headers["location"] == second.headers["location"]
-    office.drain()
+    peopled.drain()
     third = confirmed(operator, look, "Lock")  # back, and once more
     assert third.headers["location"] == first.headers["location"]
-    assert len([one for one in jobs(office, "lock_user") if one["payload"]["user"] == {"id": person.id}]) == 1
+    assert len([one for one in jobs(peopled, "lock_user") if one["payload"]["user"] == {"id": person.id}]) == 1
 
 
-def test_going_back_and_changing_it_is_another_job(office: Any, operator: httpx.Client, person: Any) -> None:
+def test_going_back_and_changing_it_is_another_job(peopled: Any, operator: httpx.Client, person: Any) -> None:
     look = looked(operator, "deactivate_user", on={"user": person.id}, reason="one")
     confirmed(operator, look, "Deactivate")
     form = Sheet(look.form("/console/people/do/").send(operator, "Change something"))
     assert form.form("/console/people/do/").fields()["reason"] == ["one"]
     again = Sheet(form.form("/console/people/do/").send(operator, "Show what", {"reason": "two"}))
     confirmed(operator, again, "Deactivate")
-    made = [one["payload"]["reason"] for one in jobs(office, "deactivate_user") if one["payload"]["user"] == {"id": person.id}]
+    made = [one["payload"]["reason"] for one in jobs(peopled, "deactivate_user") if one["payload"]["user"] == {"id": person.id}]
     assert made == ["one", "two"]
 
 
 # ----------------------------------------------------------------------------------------------------- who may what
 
 
-def test_whoever_may_not_do_it_cannot(desk: Any, office: Any, operator: httpx.Client, person: Any) -> None:
+def test_whoever_may_not_do_it_cannot(desk: Any, peopled: Any, operator: httpx.Client, person: Any) -> None:
     looker = desk.browser("look")
     for kind in ("deactivate_user", "delete_user", "create_user"):
         assert looker.get(f"/console/people/do/{kind}?user={person.id}").status_code == 403
@@ -240,14 +228,14 @@ def test_whoever_may_not_do_it_cannot(desk: Any, office: Any, operator: httpx.Cl
     narrow = desk.browser("users:read", "jobs:submit:lock_user")
     assert narrow.get(f"/console/people/do/lock_user?user={person.id}").status_code == 200
     assert narrow.get(f"/console/people/do/unlock_user?user={person.id}").status_code == 403
-    assert office.user(person.username).is_active
+    assert peopled.user(person.username).is_active
 
 
-def test_without_the_sessions_token_nothing_happens(office: Any, chief: httpx.Client, person: Any) -> None:
+def test_without_the_sessions_token_nothing_happens(peopled: Any, chief: httpx.Client, person: Any) -> None:
     fields = {"user": person.id, "step": "confirm", "nonce": "0" * 32}
     for csrf in ({}, {"csrf": ""}, {"csrf": "guess"}):
         assert chief.post("/console/people/do/deactivate_user", data={**fields, **csrf}).status_code == 403
-    assert not [one for one in jobs(office, "deactivate_user") if one["payload"]["user"] == {"id": person.id}]
+    assert not [one for one in jobs(peopled, "deactivate_user") if one["payload"]["user"] == {"id": person.id}]
 
 
 @pytest.mark.parametrize("kind", ["receive_hr_message", "accept_invitation", "send_manager_notice", "nonsense"])
@@ -275,7 +263,7 @@ def test_a_form_that_was_tampered_with_is_no_server_error(desk: Any, person: Any
 # ------------------------------------------------------------------------------------------------ passwords and links
 
 
-def test_a_password_leaves_as_a_hash_and_stands_nowhere(office: Any, chief: httpx.Client, person: Any) -> None:
+def test_a_password_leaves_as_a_hash_and_stands_nowhere(peopled: Any, chief: httpx.Client, person: Any) -> None:
     secret = "correct horse battery staple"
     look = looked(chief, "reset_password", on={"user": person.id})
     assert "sessions 1 0" in look.text
@@ -290,26 +278,26 @@ def test_a_password_leaves_as_a_hash_and_stands_nowhere(office: Any, chief: http
     done = confirmed(chief, look, "Set", password=secret, again=secret, typed=person.username)
     assert done.status_code == 303
     assert done.headers["location"] == confirmed(chief, look, "Set", password=secret, again=secret, typed=person.username).headers["location"]
-    for row in office.jobs("reset_password"):
+    for row in peopled.jobs("reset_password"):
         assert secret not in str(row)
-    office.drain()
-    [row] = office.rows("users", id=person.id)
+    peopled.drain()
+    [row] = peopled.rows("users", id=person.id)
     assert verify(row["password_hash"], secret)
     another = "another horse battery staple"
     later = confirmed(chief, look, "Set", password=another, again=another, typed=person.username)
     assert later.headers["location"] != done.headers["location"], "the second password is not taken for the first"
-    office.drain()
-    [row] = office.rows("users", id=person.id)
+    peopled.drain()
+    [row] = peopled.rows("users", id=person.id)
     assert verify(row["password_hash"], another)
 
 
-def test_a_recovery_link_is_shown_once(desk: Any, office: Any, chief: httpx.Client, person: Any) -> None:
+def test_a_recovery_link_is_shown_once(desk: Any, peopled: Any, chief: httpx.Client, person: Any) -> None:
     look = looked(chief, "create_recovery_link", on={"user": person.id}, valid_for="30 minutes")
     assert "http" not in look.text
     done = confirmed(chief, look, "Make", typed=person.username)
     place = done.headers["location"]
     assert "Show the link" not in chief.get(place).text
-    office.drain()
+    peopled.drain()
     page = Sheet(chief.get(place))
     form = page.form("/console/people/done/")
     other = desk.browser("admin")
@@ -323,15 +311,15 @@ def test_a_recovery_link_is_shown_once(desk: Any, office: Any, chief: httpx.Clie
     assert again.status_code == 410
     assert token not in again.text
     assert "Show the link" not in chief.get(place).text
-    [told] = [one for one in office.events(person.username) if one["action"] == "recovery.link_shown"]
+    [told] = [one for one in peopled.events(person.username) if one["action"] == "recovery.link_shown"]
     assert told["actor"].startswith("token/")
-    assert token not in str([office.jobs(), office.rows("event"), office.rows("recovery")])
+    assert token not in str([peopled.jobs(), peopled.rows("event"), peopled.rows("recovery")])
 
 
 # ------------------------------------------------------------------------------------------------------- what is wrong
 
 
-def test_what_is_wrong_is_said_beside_the_field_and_the_rest_is_kept(office: Any, chief: httpx.Client) -> None:
+def test_what_is_wrong_is_said_beside_the_field_and_the_rest_is_kept(peopled: Any, chief: httpx.Client) -> None:
     typed = {"username": "", "zone": "Mars/North", "name": HOSTILE, "start_date": "2026-13-99", "groups": "x\ny",
              "attributes.name": ["a", "a", ""], "attributes.value": ["1", "2", ""]}  # fmt: skip
     answer = opened(chief, "create_user").form("/console/people/do/").send(chief, "Show what", typed)
@@ -357,25 +345,25 @@ def test_more_rows_keep_what_was_typed(chief: httpx.Client) -> None:
     assert more["username"] == ["x"]
 
 
-def test_a_change_decided_on_an_older_state_is_refused(office: Any, chief: httpx.Client, person: Any) -> None:
+def test_a_change_decided_on_an_older_state_is_refused(peopled: Any, chief: httpx.Client, person: Any) -> None:
     form = opened(chief, "update_user", user=person.id).form("/console/people/do/")
-    office.do("update_user", {"user": person.username, "name": "Meanwhile"})
+    peopled.do("update_user", {"user": person.username, "name": "Meanwhile"})
     look = Sheet(form.send(chief, "Show what", {"name": "Too late"}))
     assert "This would be refused" in look.text
     assert "version" in look.text
 
 
-def test_progress_belongs_to_whoever_asked(desk: Any, office: Any, operator: httpx.Client, person: Any) -> None:
+def test_progress_belongs_to_whoever_asked(desk: Any, peopled: Any, operator: httpx.Client, person: Any) -> None:
     done = confirmed(operator, looked(operator, "lock_user", on={"user": person.id}, owner="s", reason="r"), "Lock")
     job = done.headers["location"].rpartition("=")[2]
     assert operator.get(f"/console/people/done/{job}").status_code == 200
     assert desk.browser("admin").get(f"/console/people/done/{job}").status_code == 404
     assert operator.get("/console/people/done/x").status_code == 404
-    world = office.jobs("create_user")[0]["id"]
+    world = peopled.jobs("create_user")[0]["id"]
     assert operator.get(f"/console/people/done/{world}").status_code == 404
 
 
-def test_the_part_that_htmx_asks_for(office: Any, operator: httpx.Client, person: Any) -> None:
+def test_the_part_that_htmx_asks_for(peopled: Any, operator: httpx.Client, person: Any) -> None:
     done = confirmed(operator, looked(operator, "lock_user", on={"user": person.id}, owner="s", reason="r"), "Lock")
     page = Sheet(operator.get(done.headers["location"]))
     [part] = page.all("section", id="progress")
@@ -384,7 +372,7 @@ def test_the_part_that_htmx_asks_for(office: Any, operator: httpx.Client, person
     assert "<html" not in waiting.text
     assert "hx-get" in waiting.text
     assert "hx-refresh" not in waiting.headers
-    office.drain()
+    peopled.drain()
     over = operator.get(path, headers={"HX-Request": "true"})
     assert "hx-get" not in over.text
     assert over.headers["hx-refresh"] == "true"

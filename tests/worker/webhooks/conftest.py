@@ -4,14 +4,6 @@ from collections.abc import Iterator
 
 import pytest
 from office import Office
-from receiver import Receiver
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    """A program on loopback that takes webhooks."""
-    with Receiver() as opened:
-        yield opened
 
 
 @pytest.fixture
