@@ -4,7 +4,7 @@ A token may submit a kind of job, and the job may still reach further than its k
 to an administrator's address, or to a deletion that nobody has time to stop. This is looked at when a job is handed in.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
@@ -51,16 +51,21 @@ class Reach:
 
 def beyond(app: "App", caller: Caller, wanted: Sequence[Request]) -> dict[int, Reach]:
     """Return which of these requests ask for more than this caller may, by their place, whatever their kinds."""
-    if caller.may("admin"):
-        return {}
-    suspects = list(_payloads(app, wanted))
+    return beyond_each(app, [(caller, request) for request in wanted])
+
+
+def beyond_each(app: "App", wanted: Sequence[tuple[Caller, Request]]) -> dict[int, Reach]:
+    """The same for requests of several callers, with one look at the directory for all of them."""
+    asked = [(place, caller, request) for place, (caller, request) in enumerate(wanted) if not caller.may("admin")]
+    suspects = [(*one, payload) for one in asked if (payload := _payload(app, one[2])) is not None]
     if not suspects:
         return {}
     found: dict[int, Reach] = {}
     with app.database.read() as conn:
-        look = _Look(Scope(conn, app.clock(), app.settings), [(wanted[place].kind, payload) for place, payload in suspects])
-        for place, payload in suspects:
-            reach = look.reach(wanted[place].kind, payload)
+        scope = Scope(conn, app.clock(), app.settings)
+        look = _Look(scope, [(request.kind, payload) for _, _, request, payload in suspects])
+        for place, caller, request, payload in suspects:
+            reach = look.reach(request.kind, payload)
             if reach is not None and not caller.may(reach.scope):
                 found[place] = reach
     return found
@@ -84,17 +89,16 @@ def not_theirs(app: "App", caller: Caller, ids: Sequence[str]) -> set[str]:
     return {known[place] for place in beyond(app, caller, stored)}
 
 
-def _payloads(app: "App", wanted: Sequence[Request]) -> Iterator[tuple[int, Payload]]:
-    """The payloads of those kinds that could reach far; what cannot be read will be refused by the intake."""
-    for place, request in enumerate(wanted):
-        kind = app.registry.get(request.kind)
-        if kind is None or not _could(kind):
-            continue
-        version = kind.payload.version if request.version is None else request.version
-        try:
-            yield place, kind.load(version, request.fields)
-        except (ValidationError, RecursionError, KeyError, TypeError, ValueError, AttributeError):
-            continue
+def _payload(app: "App", request: Request) -> Payload | None:
+    """The payload of a kind that could reach far; None for others, and for what the intake will refuse as unreadable."""
+    kind = app.registry.get(request.kind)
+    if kind is None or not _could(kind):
+        return None
+    version = kind.payload.version if request.version is None else request.version
+    try:
+        return kind.load(version, request.fields)
+    except (ValidationError, RecursionError, KeyError, TypeError, ValueError, AttributeError):
+        return None
 
 
 def _could(kind: Kind) -> bool:

@@ -30,7 +30,6 @@ from worker.api.waits import LONGEST_SECONDS, Waits
 from worker.api_tokens import Caller
 from worker.ids import is_id
 from worker.intake import KEY_LENGTH, Acceptance
-from worker.intake import Request as JobRequest
 from worker.jobs import Kind
 from worker.listing import JobFilter
 from worker.states import FINISHED, State
@@ -97,12 +96,6 @@ def refusal(answer: Acceptance) -> Problem:
     return Problem(status, answer.reason or "refused", answer.reason_text or "", errors=errors)
 
 
-def within_reach(app: "App", caller: Caller, wanted: JobRequest) -> None:
-    """Raise Problem 403 for a job that reaches further than its kind says and than this caller may."""
-    for reach in power.beyond(app, caller, [wanted]).values():
-        raise too_far(caller, reach)
-
-
 def too_far(caller: Caller, reach: power.Reach) -> Problem:
     """The answer to a job that reaches further than its kind says and than this caller may."""
     return Problem(
@@ -158,9 +151,9 @@ async def submit(request: Request, new: NewJob, caller: Known, wait: Wait = 0) -
     key = key_of(request.headers.getlist("idempotency-key"))
     require(caller, f"jobs:submit:{new.kind}")
     wanted = new.asked_by(caller, key)
-    if not caller.may("admin"):
-        await run_in_threadpool(within_reach, muster(request), caller, wanted)
-    answer = await _gather(request).submit(wanted)
+    answer = await _gather(request).submit(caller, wanted)
+    if isinstance(answer, power.Reach):
+        raise too_far(caller, answer)
     if answer.id is None:
         raise refusal(answer)
     if wait and answer.state not in _HAS_ENDED:

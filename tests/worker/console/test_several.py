@@ -1,6 +1,8 @@
 """Several people at once in the console: those ticked, or everybody whom a search finds; each a job of its own."""
 
 
+from typing import Any
+
 import httpx
 import pytest
 from at_console import confirmed, looked
