@@ -79,7 +79,7 @@ def _moved(request: Request) -> str:
     count, move = given.get("moved", ""), given.get("move", "")
     if not count.isdecimal() or len(count) > 9 or move not in set(Move):
         return ""
-    jobs = f"{int(count):,} {'job was' if int(count) == 1 else 'jobs were'}".replace(",", "\u2009")
+    jobs = f"{int(count):,} {'job was' if int(count) == 1 else 'jobs were'}"
     going_on = " so far; it goes on" if given.get("going_on") else ""
     return f"{jobs} {MOVES[Move(move)][2]}{going_on}."
 

@@ -72,8 +72,8 @@ def parts_for(visitor: Visitor | None) -> list[tuple[str, str, str]]:
 
 
 def _part_of(path: str) -> str:
-    """The part of the console that a path belongs to, by its path; empty for none."""
-    inner = "/".join(path.split("/")[:3])
+    """The part of the console that a path belongs to, by its path; empty for none. Groups are found among people."""
+    inner = "/".join(path.split("/")[:3]).replace(f"{HOME}/groups", f"{HOME}/people")
     return next((place for _, place, _, _ in PARTS if place == inner), "")
 
 
@@ -151,8 +151,8 @@ def short(value: object) -> str:
 
 
 def number(value: float | None) -> str:
-    """A number with a thin space between thousands."""
-    return "" if value is None else f"{value:,}".replace(",", "\u2009")
+    """A number with a comma between thousands, as the command line and the plans write it."""
+    return "" if value is None else f"{value:,}"
 
 
 def pretty(value: object) -> str:

@@ -46,10 +46,10 @@ def check(feed: Feed, risks: Mapping[str, int], spent: Mapping[str, int], people
         if limit is not None and people and name in HALVES:
             limit = min(limit, max(people // 2, HALVES[name]))
         if count and limit is not None and count + before > limit:
-            text = f"{count} {words}"
+            text = f"{count:,} {words}"
             if before:
-                text += f", and {before} within the last 24 hours"
-            text += f"; at most {limit} of {people} people are let through without a look"
+                text += f", and {before:,} within the last 24 hours"
+            text += f"; at most {limit:,} of {people:,} people are let through without a look"
             found.append(Held(name, count + before, people, limit, text))
     return found
 
